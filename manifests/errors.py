@@ -1,0 +1,106 @@
+"""The errors a user can meet. Each class builds its own message: object, found, expected, next command.
+
+The command line prints `str(error)` and exits with code 2; nothing here is ever shown as a traceback.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class AffectError(Exception):
+    """Base of every error that is the user's to mend, not ours.
+
+    Args:
+        about: The object the error is about: a file, a column, a dataset, a command.
+        found: What was there.
+        expected: What would have been right.
+        then: The command or action that mends it.
+    """
+
+    def __init__(self, about: str, *, found: str = "", expected: str = "", then: str = "") -> None:
+        self.about, self.found, self.expected, self.then = about, found, expected, then
+        lines = [about]
+        lines += [f"  found:    {found}"] if found else []
+        lines += [f"  expected: {expected}"] if expected else []
+        lines += [f"  next:     {then}"] if then else []
+        super().__init__("\n".join(lines))
+
+
+class UnknownNameError(AffectError):
+    """A name that a vocabulary, registry or lake does not hold; lists the known names, nearest first."""
+
+    def __init__(self, kind: str, name: object, known: Iterable[str], then: str = "") -> None:
+        names = list(known)
+        near = get_close_matches(str(name), names, n=3)
+        hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+        super().__init__(
+            f"unknown {kind} {name!r}{hint}",
+            expected=", ".join(names) or "nothing: there is none yet",
+            then=then,
+        )
+
+
+class SchemaError(AffectError):
+    """A table that does not fit the schema of its layer: wrong type, range, name or a surviving sentinel."""
+
+
+class LakeError(AffectError):
+    """A lake that cannot be opened, read or published."""
+
+
+class LakeVersionError(LakeError):
+    """A lake written by another schema version."""
+
+
+class LakeBusyError(LakeError):
+    """Another process is writing this dataset; the message names it."""
+
+
+class StaleLayerError(LakeError):
+    """A layer whose parent has changed since it was made."""
+
+
+class StorageError(LakeError):
+    """The disk refused: full, read-only or over quota. The old generation stays."""
+
+
+class QueryError(AffectError):
+    """SQL that is not exactly one SELECT over the lake, or that DuckDB refuses."""
+
+
+class SourceOrderError(AffectError):
+    """A source pattern that is ambiguous, unknown, or not allowed for the purpose at hand."""
+
+
+class DatasetError(AffectError):
+    """A dataset folder that its reader cannot recognise or read."""
+
+
+class RejectLimitError(DatasetError):
+    """More unexpected rejects than `--max-rejects` allows; nothing was published."""
+
+
+class MediaError(AffectError):
+    """One image or frame that cannot be read; `reason` is a reject code, never fatal to a run."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        self.reason, self.detail = reason, detail
+        super().__init__(f"{reason}: {detail}")
+
+
+class WeightsError(AffectError):
+    """Network weights that are absent, of the wrong hash, or not loadable safely."""
+
+
+class RecipeError(AffectError):
+    """A training recipe whose parts do not fit each other or the lake."""
+
+
+class ProtocolError(AffectError):
+    """A protocol that leaks, is missing, or is used for what it must not be."""
+
+
+class RunError(AffectError):
+    """A run folder that is missing, unfinished, or made by another recipe."""
