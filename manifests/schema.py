@@ -266,6 +266,24 @@ def _check_ids(table: pa.Table, kind: str, about: str) -> None:
         )
 
 
+def check_order(last: str | None, table: pa.Table, kind: str, about: str) -> str | None:
+    """The last `sample_id` of a table that continues a layer after `last`.
+
+    Raises:
+        SchemaError: The table starts before, or repeats, the id that came last.
+    """
+    if "sample_id" not in table.column_names or not table.num_rows:
+        return last
+    ids = table.column("sample_id")
+    first = ids[0].as_py()
+    if last is not None and (first < last or (first == last and kind != "protocols")):
+        raise SchemaError(
+            f"{about}: sample_id must be unique and sorted across batches", found=f"{last!r} before {first!r}"
+        )
+    end: str = ids[-1].as_py()
+    return end
+
+
 def _check_label_rules(table: pa.Table, about: str) -> None:
     soft_without_class = pc.and_(pc.is_valid(table.column("expression_probs")), pc.is_null(table.column("expression")))
     if pc.any(soft_without_class).as_py():
