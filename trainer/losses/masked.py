@@ -1,0 +1,120 @@
+"""The masked-loss contract: what is unlabelled enters no loss and moves no gradient.
+
+    t  <- where(m, t, 0)          before any arithmetic, so that NaN or sentinels never enter
+    l  <- elementwise loss from logits, never from probabilities
+    l  <- where(m, l, 0)
+    L  <- reduce(l, m, w)
+
+Every loss of this package follows it (methods.md 0.2) and computes in float32, whatever the autocast.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import torch
+from torch import Tensor, nn
+
+from manifests.errors import RecipeError
+
+
+class Reduction(StrEnum):
+    """How elementwise losses become one number; n_i is the number of labelled cells of row i."""
+
+    CELLS = "cells"
+    """sum(m w l) / max(1, sum(m)): every labelled cell counts the same."""
+    ROWS = "rows"
+    """Mean over the rows with n_i > 0 of sum_j(m w l) / n_i: every labelled image counts the same."""
+    BATCH_TOTAL = "batch_total"
+    """sum(m w l) / (B J): shrinks when outputs are added."""
+    SPACE = "space"
+    """Mean over rows of sum_j(m w l) / size of the row's label space: an unknown cell still counts below."""
+
+
+@dataclass(frozen=True)
+class Labels:
+    """What is known about one task in one batch of B rows.
+
+    Attributes:
+        target: Class indices [B] or class distributions [B, C] for a classifier; values [B, J] elsewhere.
+            Whatever stands where `mask` is false is never read: NaN and sentinels are fine there.
+        mask: Bool, [B] for a classifier, else [B, J]; true where the target is known.
+        weight: Weights >= 0 of the shape of `mask`; None means 1.
+        offered: Bool [B, C], the classes that the row's annotators could choose; None means all.
+        space: Int [B], number of outputs that the row's dataset annotates; needed by `space` only. Rows of
+            size 0 (the dataset does not annotate the task) are outside that mean.
+    """
+
+    target: Tensor
+    mask: Tensor
+    weight: Tensor | None = None
+    offered: Tensor | None = None
+    space: Tensor | None = None
+
+
+class MaskedLoss(nn.Module):
+    """Base of every loss: called with logits or values [B, J] and `Labels`, returns a scalar in float32.
+
+    Attributes:
+        name: Registry name.
+        fits: Kinds of head output the loss is made for (`trainer.networks.heads.HeadSpec.kind`).
+    """
+
+    name: str
+    fits: frozenset[str]
+
+    def forward(self, output: Tensor, labels: Labels) -> Tensor:
+        raise NotImplementedError
+
+
+def known(target: Tensor, mask: Tensor) -> Tensor:
+    """The target in float32, with 0 wherever it is unknown."""
+    return torch.where(mask, target, torch.zeros((), dtype=target.dtype, device=target.device)).float()
+
+
+def reduce(
+    loss: Tensor,
+    mask: Tensor,
+    weight: Tensor | None = None,
+    *,
+    how: Reduction = Reduction.CELLS,
+    space: Tensor | None = None,
+) -> Tensor:
+    """One number from elementwise losses; an exact 0 that stays attached to the graph when nothing is labelled.
+
+    Args:
+        loss: [B, J] or [B], elementwise; its values at unlabelled cells are dropped.
+        mask: Bool, shape of `loss`.
+        weight: Shape of `loss`, >= 0; None means 1. Weights never enter the divisor.
+        how: See `Reduction`.
+        space: Int [B], required by `space`.
+
+    Raises:
+        RecipeError: `space` is asked for and the batch does not carry it.
+    """
+    if loss.ndim == 1:
+        loss, mask, weight = loss[:, None], mask[:, None], None if weight is None else weight[:, None]
+    kept = torch.where(mask, loss, 0.0)
+    if weight is not None:
+        kept = kept * torch.where(mask, weight.to(kept.dtype), 0.0)
+    match how:
+        case Reduction.CELLS:
+            return kept.sum() / mask.sum().clamp(min=1)
+        case Reduction.ROWS:
+            return _row_mean(kept, mask.sum(dim=1))
+        case Reduction.BATCH_TOTAL:
+            return kept.sum() / max(1, mask.numel())
+        case Reduction.SPACE:
+            if space is None:
+                raise RecipeError(
+                    "the reduction `space` divides by the size of each row's label space",
+                    found="a batch without label spaces",
+                    then="choose cells, rows or batch_total",
+                )
+            return _row_mean(kept, space)
+
+
+def _row_mean(kept: Tensor, divisor: Tensor) -> Tensor:
+    counted = divisor > 0
+    return (kept.sum(dim=1) / divisor.clamp(min=1)).where(counted, 0.0).sum() / counted.sum().clamp(min=1)
