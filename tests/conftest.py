@@ -1,0 +1,26 @@
+"""Fixtures shared by every floor's tests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from manifests.lake import Lake
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """Folder of real faces, labels and weights that lies beside the checkout; tests that need it skip without."""
+    folder = REPOSITORY.parent / "shared"
+    if not (folder / "data").is_dir():
+        pytest.skip("needs the real faces and labels of ../shared, which are private and not part of the project")
+    return folder
+
+
+@pytest.fixture
+def lake(tmp_path: Path) -> Lake:
+    """An empty lake in a folder of its own."""
+    return Lake(tmp_path / "lake", create=True)
