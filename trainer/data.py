@@ -1,0 +1,259 @@
+"""A lake and a recipe to samples that can be trained on: labels as dense arrays, pixels by store row."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from manifests.query import manifest_table
+from torch import Tensor
+
+from manifests.crops import CropStore
+from manifests.errors import RecipeError, StaleLayerError, UnknownNameError
+from manifests.lake import Lake, Layer
+from manifests.protocols import protocol_layer, truth_sources
+from trainer.labels import columns_of, targets_of
+from trainer.losses.cross_entropy import check_offered
+from trainer.recipe import Recipe
+from trainer.settings import DatasetChoice
+from trainer.splits import Counts, Part, split_all
+from trainer.targets import Targets
+
+
+@dataclass(frozen=True)
+class Samples:
+    """N samples with their labels, and where their pictures lie."""
+
+    ids: npt.NDArray[np.object_]
+    """sample_id [N]."""
+    dataset: npt.NDArray[np.int64]
+    """Position of the dataset in the recipe, and of its store in `stores`, int64 [N]."""
+    row: npt.NDArray[np.int64]
+    """Row in that store, int64 [N]."""
+    keys: Tensor
+    """int64 [N], a hash of each sample_id."""
+    targets: Targets
+    stores: tuple[CropStore, ...]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of the widest store; narrower ones are gray and repeat."""
+        heights, widths, channels = zip(*(store.shape for store in self.stores), strict=True)
+        return heights[0], widths[0], max(channels)
+
+    def gather(self, index: npt.NDArray[np.int64]) -> Tensor:
+        """Pictures at positions `index`, uint8 [B, H, W, C]."""
+        dataset, row = self.dataset[index], self.row[index]
+        if len(self.stores) == 1:
+            return torch.from_numpy(self.stores[0].gather(row))
+        pixels = np.empty((len(index), *self.shape), np.uint8)
+        for number in np.unique(dataset):
+            mine = dataset == number
+            pixels[mine] = self.stores[number].gather(row[mine])  # one channel spreads over three
+        return torch.from_numpy(pixels)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything that training needs of a lake."""
+
+    train: Samples
+    selection: Samples
+    counts: tuple[tuple[str, Counts], ...]
+    without_crop: int
+    """Samples of both roles that have no crop (no face was found)."""
+    fingerprints: dict[str, dict[str, str]]
+    """Dataset -> layer key -> fingerprint of every layer that was used; for `facts.json`."""
+
+    def lines(self) -> list[str]:
+        """One fact a line, for people."""
+        text = [line for dataset, counts in self.counts for line in counts.lines(dataset)]
+        text += [f"{self.without_crop:,} samples have no crop and are left out"] if self.without_crop else []
+        return [*text, f"{len(self.train):,} samples train, {len(self.selection):,} choose the epoch"]
+
+
+def prepare(recipe: Recipe, lake: Lake) -> Prepared:
+    """Training and selection samples of a recipe.
+
+    Training labels come from the recipe's sources; selection labels from the sources that each dataset's protocol
+    names as truth.
+
+    Raises:
+        UnknownNameError: The lake lacks a dataset, crop layer, protocol or source.
+        StaleLayerError: A layer that would be used is stale.
+        ProtocolError: A protocol accepts rule- or model-made truth, or leaves nothing to train on.
+        RecipeError: A task without a training label, no selection sample, or crops of several sizes.
+    """
+    used = [used_layers(lake, d.name, recipe, recipe.sources) for d in recipe.datasets]
+    stores = open_stores(lake, [d.name for d in recipe.datasets], recipe.alignment)
+    splits = split_all(recipe, lake)
+    train, selection, lost = [], [], 0
+    for number, (choice, split) in enumerate(zip(recipe.datasets, splits, strict=True)):
+        truth = truth_sources(lake, choice.name, recipe.protocol_of(choice.name))
+        ours, gone = _samples(recipe, lake, choice, split.train, recipe.sources, (number, stores))
+        theirs, gone_too = scored_samples(recipe, lake, choice.name, split.selection, truth, (number, stores))
+        train, selection, lost = [*train, ours], [*selection, theirs], lost + gone + gone_too
+    prepared = Prepared(
+        _joined(train),
+        _joined(selection),
+        tuple((d.name, s.counts) for d, s in zip(recipe.datasets, splits, strict=True)),
+        lost,
+        {
+            d.name: {layer.key: layer.facts.fingerprint for layer in layers}
+            for d, layers in zip(recipe.datasets, used, strict=True)
+        },
+    )
+    _check(recipe, prepared)
+    return prepared
+
+
+def used_layers(lake: Lake, dataset: str, recipe: Recipe, sources: Sequence[str]) -> list[Layer]:
+    """Every layer of a dataset that a run reads: samples, its labels and truth, protocol, crops, faces; all fresh.
+
+    Raises:
+        UnknownNameError: No dataset, crop layer or protocol of that name.
+        StaleLayerError: One of them is stale.
+    """
+    protocol = protocol_layer(lake, dataset, recipe.protocol_of(dataset))
+    crops = f"crops/{recipe.alignment}"
+    if not lake.has(dataset, crops):
+        known = [layer.name for layer in lake.layers(dataset) if layer.kind == "crops"]
+        raise UnknownNameError(
+            f"crops of {dataset}", recipe.alignment, known, f"affect align {dataset} --to {recipe.alignment}"
+        )
+    patterns = [*sources, *truth_sources(lake, dataset, protocol.name)]
+    used = [
+        layer
+        for layer in lake.layers(dataset)
+        if layer.key in ("samples", crops, protocol.key)
+        or layer.kind == "faces"
+        or (layer.kind == "labels" and any(fnmatchcase(layer.name, pattern) for pattern in patterns))
+    ]
+    for layer in used:
+        if layer.stale and layer.kind != "faces":
+            raise StaleLayerError(
+                f"{layer.key} of {dataset} is stale",
+                found=layer.stale,
+                expected="layers made from the samples and labels as they are now",
+                then=f"make it again ({layer.facts.command or 'affect layers shows how'})",
+            )
+    return [layer for layer in used if not layer.stale]
+
+
+def open_stores(lake: Lake, datasets: Sequence[str], alignment: str) -> tuple[CropStore, ...]:
+    """The packed crops of several datasets.
+
+    Raises:
+        RecipeError: Their sizes differ.
+    """
+    stores = tuple(CropStore(lake, dataset, alignment) for dataset in datasets)
+    sizes = {store.shape[:2] for store in stores}
+    if len(sizes) > 1:
+        raise RecipeError(
+            f"crops {alignment} differ in size between datasets",
+            found=", ".join(f"{d} {s.shape}" for d, s in zip(datasets, stores, strict=True)),
+            expected="one size",
+            then=f"affect align ... --to {alignment} for each of them",
+        )
+    return stores
+
+
+Where = tuple[int, tuple[CropStore, ...]]
+"""Position of a dataset in the recipe, and the stores of all of them."""
+
+
+def scored_samples(
+    recipe: Recipe, lake: Lake, dataset: str, part: Part, truth: Sequence[str], where: Where
+) -> tuple[Samples, int]:
+    """Samples whose labels are truth: never thinned by the recipe's `where` and `every`. And how many lack a crop."""
+    return _samples(recipe, lake, DatasetChoice(name=dataset), part, truth, where)
+
+
+def _samples(
+    recipe: Recipe, lake: Lake, choice: DatasetChoice, part: Part, sources: Sequence[str], where: Where
+) -> tuple[Samples, int]:
+    number, stores = where
+    cuts = (
+        {choice.name: recipe.tasks.au.cuts[choice.name]}
+        if recipe.tasks.au and choice.name in recipe.tasks.au.cuts
+        else {}
+    )
+    table = manifest_table(
+        lake,
+        [choice.name],
+        ["sample_id", *columns_of(recipe.tasks)],
+        sources=tuple(sources),
+        where=choice.where,
+        au_cut=cuts,
+    ).sort_by("sample_id")
+    at = pc.index_in(table["sample_id"].combine_chunks(), value_set=part.ids)
+    mine = np.asarray(pc.is_valid(at))
+    at = np.asarray(at.drop_null())[:: choice.every]
+    table = table.filter(pa.array(mine)).take(pa.array(np.arange(0, mine.sum(), choice.every)))
+    row = stores[number].locate(table["sample_id"].combine_chunks())
+    found = row >= 0
+    table, row, allowed = table.filter(pa.array(found)), row[found], part.allowed[at[found]]
+    ids = table["sample_id"].to_numpy().astype(object)
+    samples = Samples(
+        ids,
+        np.full(len(ids), number, np.int64),
+        row,
+        keys_of(ids),
+        targets_of(table, recipe.tasks, allowed, stores[number].transform[row]),
+        stores,
+    )
+    return samples, int((~found).sum())
+
+
+def keys_of(ids: npt.NDArray[np.object_]) -> Tensor:
+    """A 64-bit hash of each sample_id, int64 [N]: the same in every process and on every machine."""
+    digests = b"".join(hashlib.blake2b(str(i).encode(), digest_size=8).digest() for i in ids)
+    return torch.from_numpy(np.frombuffer(digests, "<i8").astype(np.int64))
+
+
+def _joined(parts: Sequence[Samples]) -> Samples:
+    return Samples(
+        np.concatenate([p.ids for p in parts]),
+        np.concatenate([p.dataset for p in parts]),
+        np.concatenate([p.row for p in parts]),
+        torch.cat([p.keys for p in parts]),
+        Targets.joined([p.targets for p in parts]),
+        parts[0].stores,
+    )
+
+
+def labelled(targets: Targets, task: str) -> int:
+    """Number of samples that carry at least one label of a task."""
+    target = getattr(targets, task)
+    return int(target.mask.reshape(len(target.mask), -1).any(1).sum()) if len(target.mask) else 0
+
+
+def _check(recipe: Recipe, prepared: Prepared) -> None:
+    datasets = ", ".join(d.name for d in recipe.datasets)
+    for task in recipe.tasks.names:
+        if not labelled(prepared.train.targets, task):
+            raise RecipeError(
+                f"recipe {recipe.name}: no training sample is labelled for {task}",
+                found=f"sources {', '.join(recipe.sources)} of {datasets}",
+                expected=f"a source that labels {task}, or a recipe without it",
+                then="affect coverage shows which source labels what",
+            )
+    if not len(prepared.selection):
+        raise RecipeError(
+            f"recipe {recipe.name}: no sample to choose the epoch by",
+            found=f"role {recipe.selection.role} of protocol {recipe.protocol.name} is empty in {datasets}",
+            then="set selection: {role: train, share: 0.1}, or make a protocol with `affect folds`",
+        )
+    expression = prepared.train.targets.expression
+    if recipe.tasks.expression and expression:
+        check_offered(expression.code, expression.mask, expression.offered, recipe.tasks.expression.classes)

@@ -1,0 +1,116 @@
+"""Columns of the manifest to dense targets."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+from torch import Tensor
+
+from manifests import vocabulary as voc
+from manifests.vocabulary import au_column
+from trainer.settings import AuTask, ExpressionTask, Tasks
+from trainer.targets import AuTarget, ExpressionTarget, LandmarkTarget, Targets, VaTarget
+
+Floats = npt.NDArray[np.float32]
+
+
+def columns_of(tasks: Tasks) -> list[str]:
+    """Manifest columns that `targets_of` reads for these tasks."""
+    columns = []
+    if tasks.expression:
+        columns += ["expression", "expression_weight", "expression_offered"]
+        columns += ["expression_probs"] if tasks.expression.soft else []
+    if tasks.va:
+        columns += ["valence", "arousal", "va_weight"]
+    if tasks.au:
+        columns += [au_column(au, what) for au in tasks.au.aus for what in ("", "weight")]
+    if tasks.landmarks:
+        columns += ["landmarks", "landmarks_weight"]
+    return columns
+
+
+def targets_of(table: pa.Table, tasks: Tasks, allowed: npt.NDArray[np.bool_], transform: Floats) -> Targets:
+    """Targets of N manifest rows.
+
+    Args:
+        table: Rows with the columns of `columns_of`.
+        tasks: Tasks of the recipe.
+        allowed: bool [N, T]; where it is False the label is hidden, T in the order of `tasks.names`.
+        transform: float32 [N, 2, 3], source pixel to crop pixel.
+    """
+    allow = {name: torch.from_numpy(np.ascontiguousarray(allowed[:, i])) for i, name in enumerate(tasks.names)}
+    expression, va, au, landmarks = None, None, None, None
+    if tasks.expression:
+        expression = _expression(table, tasks.expression)
+        code = torch.where(allow["expression"], expression.code, -1)
+        expression = replace(expression, code=code, probs=expression.probs * (code >= 0)[:, None])
+    if tasks.va:
+        values = torch.from_numpy(np.stack([_numbers(table, c, np.nan) for c in ("valence", "arousal")], 1))
+        va = VaTarget(_hidden(values, allow["va"]), torch.from_numpy(_numbers(table, "va_weight", 1)))
+    if tasks.au:
+        au = _au(table, tasks.au)
+        au = replace(au, present=torch.where(allow["au"][:, None], au.present, -1).to(torch.int8))
+    if tasks.landmarks:
+        points = _landmarks(table, transform)
+        weight = torch.from_numpy(_numbers(table, "landmarks_weight", 1))
+        landmarks = LandmarkTarget(_hidden(points, allow["landmarks"]), weight)
+    return Targets(expression, va, au, landmarks)
+
+
+def _hidden(values: Tensor, allow: Tensor) -> Tensor:
+    return torch.where(allow.reshape(-1, *[1] * (values.dim() - 1)), values, torch.nan)
+
+
+def _expression(table: pa.Table, task: ExpressionTask) -> ExpressionTarget:
+    classes = task.classes
+    names = table["expression"].combine_chunks()
+    code = pc.fill_null(pc.index_in(names, value_set=pa.array(classes)), -1).to_numpy(zero_copy_only=False)
+    code = np.where(np.asarray(pc.is_valid(names)), code, -1).astype(np.int64)
+    probs = np.zeros((len(code), 0), np.float32)
+    if task.soft:
+        probs = _vectors(table, "expression_probs", len(voc.EXPRESSIONS))
+        probs = np.nan_to_num(probs[:, [voc.EXPRESSIONS.index(c) for c in classes]])
+        total = probs.sum(1, keepdims=True)
+        probs = np.divide(probs, total, out=np.zeros_like(probs), where=total > 0)
+    weight = _numbers(table, "expression_weight", 1)
+    return ExpressionTarget(*map(torch.from_numpy, (code, _offered(table, classes), probs, weight)))
+
+
+def _offered(table: pa.Table, classes: tuple[str, ...]) -> npt.NDArray[np.bool_]:
+    """Classes that each row's annotators could choose; a row whose source does not say was offered all."""
+    lists = table["expression_offered"].combine_chunks().dictionary_encode()
+    rows = [np.isin(classes, text.split(",")) for text in lists.dictionary.to_pylist()]
+    table_of = np.stack([*rows, np.ones(len(classes), bool)])
+    index = pc.fill_null(lists.indices, len(rows)).to_numpy(zero_copy_only=False)
+    return np.ascontiguousarray(table_of[index])
+
+
+def _au(table: pa.Table, task: AuTask) -> AuTarget:
+    present = [_numbers(table, au_column(au), -1) for au in task.aus]
+    weight = [_numbers(table, au_column(au, "weight"), 1) for au in task.aus]
+    return AuTarget(torch.from_numpy(np.stack(present, 1)).to(torch.int8), torch.from_numpy(np.stack(weight, 1)))
+
+
+def _landmarks(table: pa.Table, transform: Floats) -> Tensor:
+    source = _vectors(table, "landmarks", 136).reshape(-1, 68, 2)
+    return torch.from_numpy(np.einsum("nij,npj->npi", transform[:, :, :2], source) + transform[:, None, :, 2])
+
+
+def _numbers(table: pa.Table, column: str, missing: float) -> Floats:
+    values = table[column].cast(pa.float32())
+    return np.array(pc.fill_null(values, pa.scalar(missing, pa.float32())), dtype=np.float32)
+
+
+def _vectors(table: pa.Table, column: str, length: int) -> Floats:
+    """float32 [N, length] of a list column; NaN for NULL rows and elements."""
+    lists = table[column].combine_chunks()
+    result = np.full((len(lists), length), np.nan, np.float32)
+    known = np.asarray(pc.is_valid(lists))
+    flat = pc.list_flatten(lists).cast(pa.float32())
+    result[known] = np.array(pc.fill_null(flat, np.nan), dtype=np.float32).reshape(-1, length)
+    return result

@@ -1,0 +1,148 @@
+"""Batches: gathered as uint8 from the memory-mapped store by a thread, while the device computes."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from queue import Empty, Full, Queue
+
+import numpy as np
+import torch
+
+from trainer.data import Samples
+from trainer.sampling import BLOCK, SPAN, Indices, Order, sequential
+from trainer.targets import Batch
+
+AHEAD = 2
+"""Batches that lie ready: one is copied to the device, one waits."""
+
+_POLL_S = 0.05
+
+
+class TrainLoader:
+    """Training batches of one epoch after the other; `set_epoch` (which Lightning calls) chooses the epoch.
+
+    Args:
+        samples: What to draw from.
+        order: In which order.
+        pin: Batches in page-locked memory, for copies to a GPU.
+    """
+
+    def __init__(self, samples: Samples, order: Order, *, pin: bool = False) -> None:
+        self.samples, self.order, self.pin = samples, order, pin
+        self.epoch = 0
+        self.sampler = self  # where Lightning looks for `set_epoch`
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __iter__(self) -> Iterator[Batch]:
+        # A generator: nothing is read before the first batch is asked for, so not before `set_epoch`.
+        batches = self.order.batches(self.epoch)
+        if self.order.blocks:
+            batches = self._read_ahead(batches)
+        yield from prefetched(batches, self._batch)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the next iteration."""
+        self.epoch = epoch
+
+    def _read_ahead(self, batches: Iterator[Indices]) -> Iterator[Indices]:
+        """The batches; while those of one window are used, a thread reads the next window block by block."""
+        windows = np.array_split(order := self.order.epoch(self.epoch), range(SPAN, len(order), SPAN))
+        reading: list[threading.Thread] = []
+        used = 0
+        for index in batches:
+            while len(reading) < len(windows) and used >= (len(reading) - 1) * SPAN:
+                reading.append(threading.Thread(target=self._read, args=(windows[len(reading)],), daemon=True))
+                reading[-1].start()
+            reading[min(used // SPAN, len(reading) - 1)].join()
+            used += len(index) * self.order.world
+            yield index
+
+    def _read(self, window: Indices) -> None:
+        rows = np.sort(window)
+        for block in np.array_split(rows, range(BLOCK, len(rows), BLOCK)):
+            self.samples.gather(block)
+
+    def _batch(self, index: Indices) -> Batch:
+        return batch_at(self.samples, index, pin=self.pin)
+
+
+class ScoreLoader:
+    """Every sample once, in order; rank r of `world` takes every world-th batch."""
+
+    def __init__(self, samples: Samples, batch: int, *, rank: int = 0, world: int = 1, pin: bool = False) -> None:
+        self.samples, self.batch, self.rank, self.world, self.pin = samples, batch, rank, world, pin
+
+    def __len__(self) -> int:
+        return len(range(self.rank * self.batch, len(self.samples), self.batch * self.world))
+
+    def __iter__(self) -> Iterator[Batch]:
+        order = sequential(len(self.samples), self.batch, self.rank, self.world)
+        yield from prefetched(order, lambda index: batch_at(self.samples, index, pin=self.pin))
+
+
+def batch_at(samples: Samples, index: Indices, *, pin: bool = False) -> Batch:
+    """The batch of samples at positions `index`, int64 [B]."""
+    at = torch.from_numpy(index)
+    batch = Batch(samples.gather(index), samples.keys[at], at, samples.targets.at(at))
+    return batch.pin_memory() if pin else batch
+
+
+def prefetched(order: Iterator[Indices], make: Callable[[Indices], Batch]) -> Iterator[Batch]:
+    """`make` of every item of `order`, made by a thread that stays `AHEAD` items ahead.
+
+    An exception of the thread is raised here; leaving the loop early ends the thread.
+    """
+    ready: Queue[Batch | BaseException | None] = Queue(AHEAD)
+    stop = threading.Event()
+
+    def work() -> None:
+        try:
+            for index in order:
+                if not _put(ready, make(index), stop):
+                    return
+            _put(ready, None, stop)
+        except BaseException as error:  # handed to the thread that waits for the batch
+            _put(ready, error, stop)
+
+    thread = threading.Thread(target=work, name="batches", daemon=True)
+    thread.start()
+    try:
+        while True:
+            item = _get(ready, thread)
+            if item is None:
+                return
+            if isinstance(item, BaseException):
+                raise item
+            yield item
+    finally:
+        stop.set()
+        thread.join()
+
+
+def _put(queue: Queue[Batch | BaseException | None], item: Batch | BaseException | None, stop: threading.Event) -> bool:
+    while not stop.is_set():
+        try:
+            queue.put(item, timeout=_POLL_S)
+            return True
+        except Full:
+            continue
+    return False
+
+
+def _get(queue: Queue[Batch | BaseException | None], thread: threading.Thread) -> Batch | BaseException | None:
+    while True:
+        try:
+            return queue.get(timeout=_POLL_S if not thread.is_alive() else None)
+        except Empty:
+            continue
+
+
+def fits_in_memory(samples: Samples) -> bool:
+    """Whether the pictures of all samples fit into half of the machine's memory, so that any order is fast."""
+    height, width, channels = samples.shape
+    total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return len(samples) * height * width * channels < total / 2

@@ -1,0 +1,171 @@
+"""A recipe: one experiment, whole, as YAML.
+
+A recipe is read, checked and frozen before anything else happens; the run folder keeps the resolved copy.
+What its parts mean, and their defaults, stands in `trainer/settings.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, Field, ValidationError, model_validator
+
+from manifests.errors import RecipeError, UnknownNameError
+from trainer.settings import Backbone, DatasetChoice, Input, Part, ProtocolChoice, Selection, Tasks, Train
+
+RECIPES = Path(__file__).parent / "recipes"
+"""Folder of the recipes that come with the package."""
+
+
+class Recipe(Part):
+    """One experiment."""
+
+    name: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Name of the recipe; also of the run folder."""
+    about: str = ""
+    """What the experiment is for, in a sentence."""
+    paper: str = ""
+    """The paper whose experiment it is."""
+    datasets: tuple[DatasetChoice, ...] = Field(min_length=1)
+    alignment: str
+    """Crop layer: arcface112, fbn96, resize<n>, ..."""
+    sources: tuple[str, ...] = ("human", "human-*", "auto")
+    """Label sources of training, first wins. Scoring takes its truth from the protocol instead."""
+    protocol: ProtocolChoice = ProtocolChoice()
+    selection: Selection
+    tasks: Tasks
+    backbone: Backbone = Backbone()
+    input: Input = Input()
+    train: Train = Train()
+    keep_copies: bool = False
+    """Leave pixel-identical copies of scored pictures in training: only to measure what that is worth."""
+
+    @model_validator(mode="after")
+    def _checks(self) -> Recipe:
+        if self.selection.role == self.protocol.report:
+            raise ValueError(
+                f"selection.role is {self.selection.role!r}, the role that this recipe reports; "
+                "a reported role selects nothing: select on another role (`affect folds` makes one)"
+            )
+        names = [d.name for d in self.datasets]
+        if len(set(names)) != len(names):
+            raise ValueError("every dataset once; use `where` for parts of one")
+        for what, values in (("mean", self.input.mean), ("std", self.input.std)):
+            if len(values) not in (1, self.backbone.in_chans):
+                raise ValueError(f"input.{what} has 1 value or {self.backbone.in_chans}, one per channel")
+        return self
+
+    def protocol_of(self, dataset: str) -> str:
+        """Name of the protocol layer of a dataset of this recipe, or of the recipe where it names none."""
+        own = {d.name: d.protocol for d in self.datasets}
+        return own.get(dataset) or self.protocol.name
+
+    def replace(self, changes: Mapping[str, object]) -> Recipe:
+        """A copy with dotted fields changed, e.g. `{"train.epochs": 3}`; checked like a file.
+
+        Raises:
+            RecipeError: A field does not exist or its value does not fit.
+        """
+        tree = self.model_dump(mode="json", exclude_unset=True)
+        for dotted, value in changes.items():
+            *parents, last = dotted.split(".")
+            node = tree
+            for parent in parents:
+                node = node.setdefault(parent, {})
+                if not isinstance(node, dict):
+                    raise RecipeError(f"recipe {self.name}: {dotted} is not a field", found=f"{parent} holds a value")
+            node[last] = value
+        return parse(tree, f"recipe {self.name}")
+
+    def to_yaml(self) -> str:
+        """The resolved recipe: every field, defaults included."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def names() -> list[str]:
+    """Names of the recipes that come with the package."""
+    return sorted(path.stem for path in RECIPES.glob("*.yaml"))
+
+
+def load(name: str | Path) -> Recipe:
+    """A recipe by name, or from a YAML file.
+
+    Raises:
+        UnknownNameError: Neither a recipe of the package nor a file.
+        RecipeError: The file is not YAML, or a field is unknown or does not fit; names field, found, expected.
+    """
+    path = Path(name)
+    if path.suffix not in (".yaml", ".yml"):
+        path = RECIPES / f"{name}.yaml"
+        if not path.is_file():
+            raise UnknownNameError("recipe", str(name), names(), then="name one of these, or a .yaml file")
+    try:
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise RecipeError(f"recipe {path}", found="no such file", expected=f"a file, or {', '.join(names())}") from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RecipeError(f"recipe {path} cannot be read", found=str(error)) from None
+    return parse(tree, f"recipe {path.name}")
+
+
+def parse(tree: object, about: str) -> Recipe:
+    """A recipe from nested plain values.
+
+    Args:
+        tree: What a YAML file holds.
+        about: Name for messages.
+
+    Raises:
+        RecipeError: Names every wrong field with what was found and what was expected.
+    """
+    if not isinstance(tree, dict):
+        raise RecipeError(about, found=type(tree).__name__, expected="fields, as in the recipes of the package")
+    try:
+        return Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise RecipeError(
+            f"{about}: does not fit",
+            found="; ".join(dict.fromkeys(_found(p) for p in _innermost(error))),
+            expected="; ".join(dict.fromkeys(_expected(p) for p in _innermost(error))),
+            then="docs/recipes.md lists every field",
+        ) from None
+
+
+def _innermost(error: ValidationError) -> list[Any]:
+    """Problems without those that only follow from a deeper one."""
+    problems = error.errors()
+    deeper = {p["loc"][:n] for p in problems for n in range(len(p["loc"]))}
+    return [p for p in problems if p["loc"] not in deeper]
+
+
+def _found(problem: Any) -> str:
+    where = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "missing":
+        return f"no {where}"
+    return f"{where} = {problem['input']!r:.80}" if where else "fields that do not go together"
+
+
+def _expected(problem: Any) -> str:
+    *parents, last = problem["loc"] or ("",)
+    if problem["type"] == "extra_forbidden":
+        return f"no field {last!r} there, but one of {', '.join(_fields(parents))}"
+    message = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
+    return f"{last}: {message}" if last else message
+
+
+def _fields(where: Sequence[object]) -> list[str]:
+    part: type[BaseModel] = Recipe
+    for step in where:
+        if isinstance(step, str):
+            part = _model(part.model_fields[step].annotation) or part
+    return list(part.model_fields)
+
+
+def _model(annotation: Any) -> type[BaseModel] | None:
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    found = (_model(inner) for inner in getattr(annotation, "__args__", ()))
+    return next((model for model in found if model is not None), None)

@@ -1,0 +1,224 @@
+"""The parts of a recipe. Every field, its unit and its default are written here and nowhere else."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from manifests import vocabulary as voc
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Weight = Annotated[float, Field(gt=0, le=1e6)]
+
+
+class Part(BaseModel):
+    """Base of every part of a recipe: frozen, and a field it does not know is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class DatasetChoice(Part):
+    """One dataset of the lake that takes part."""
+
+    name: str
+    """Name of the dataset in the lake."""
+    where: str | None = None
+    """SQL condition over manifest columns; only training rows that meet it are used. Scored rows are never thinned."""
+    every: int = Field(default=1, ge=1)
+    """Train on every n-th row in sample_id order (1: all). For video frames."""
+    protocol: str | None = None
+    """Protocol of this dataset where it differs from the recipe's."""
+
+
+class ProtocolChoice(Part):
+    """Who trains, who selects, who is scored."""
+
+    name: str = "official"
+    """Protocol layer of every dataset."""
+    fold: int | None = Field(default=None, ge=0)
+    """Fold of a folded protocol; null: the protocol has none."""
+    report: Literal["val", "test"] = "test"
+    """The role that this experiment reports. It selects nothing."""
+
+
+class Selection(Part):
+    """Which epoch is kept."""
+
+    role: Literal["train", "val", "test"] = "val"
+    """Role whose samples choose the epoch, never the reported one; train: a share of the training samples."""
+    share: float | None = Field(default=None, gt=0, lt=1)
+    """With role train: the share held out, in whole clusters of samples that share a person, clip or picture."""
+    metrics: tuple[str, ...] = Field(min_length=1)
+    """Metrics that are added up (those where lower is better are subtracted), e.g. [uar, p_va, au_f1]."""
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _share_of_train(self) -> Selection:
+        if (self.role == "train") != (self.share is not None):
+            raise ValueError("`share` goes with role train, and role train needs a `share` such as 0.1")
+        return self
+
+
+class Task(Part):
+    """What every task has."""
+
+    weight: Weight = 1.0
+    """Weight of this task's loss in the sum."""
+    options: dict[str, Any] = {}
+    """Options of the loss, e.g. {label_smoothing: 0.1}; see trainer/losses."""
+
+
+class ExpressionTask(Task):
+    """Single-label classification over a class space."""
+
+    space: Literal["expr7", "expr8-contempt", "expr8-other"] = "expr7"
+    """Class space; a label outside it is unknown to this run."""
+    loss: str = "ce"
+    """ce: cross-entropy over the classes that the annotators were offered."""
+    soft: bool = False
+    """Train on `expression_probs` where a source gives them, else on the class."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, in the order of the head's outputs."""
+        return voc.EXPRESSION_SPACES[self.space]
+
+
+class VaTask(Task):
+    """Valence and arousal, both in -1..1."""
+
+    loss: str = "ccc"
+    """ccc: 1 - concordance correlation, mean of both axes; mse, l1: error per axis."""
+
+
+class AuTask(Task):
+    """Action units, each absent or present."""
+
+    set: str = "fbn17"
+    """Named AU set; see manifests.vocabulary.AU_SPACES."""
+    loss: str = "bce"
+    """bce: binary cross-entropy per labelled cell."""
+    cuts: dict[str, Annotated[float, Field(ge=0, le=5)]] = {}
+    """Dataset -> intensity from which an AU counts as present, where it differs from the layer's own cut."""
+
+    @field_validator("set")
+    @classmethod
+    def _known_set(cls, value: str) -> str:
+        if value not in voc.AU_SPACES:
+            raise ValueError(f"one of {', '.join(voc.AU_SPACES)}")
+        return value
+
+    @property
+    def aus(self) -> tuple[int, ...]:
+        """Numbers of the action units, in the order of the head's outputs."""
+        return voc.AU_SPACES[self.set]
+
+
+class LandmarksTask(Task):
+    """68 points in crop pixels."""
+
+    loss: str = "l1"
+    """l1, mse: error in pixels; wing: the wing loss of Feng et al. 2018."""
+
+
+class Tasks(Part):
+    """The tasks of the run: one linear head each on a shared backbone."""
+
+    expression: ExpressionTask | None = None
+    va: VaTask | None = None
+    au: AuTask | None = None
+    landmarks: LandmarksTask | None = None
+
+    @model_validator(mode="after")
+    def _at_least_one(self) -> Tasks:
+        if not self.names:
+            raise ValueError(f"at least one of {', '.join(type(self).model_fields)}")
+        return self
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the tasks that are set, in fixed order."""
+        return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
+
+
+class Backbone(Part):
+    """The shared network: any timm model, by name."""
+
+    name: str = "resnet18"
+    """timm model name."""
+    pretrained: bool | str = False
+    """false: random start; true: timm's weights; text: a local safetensors or weights-only file."""
+    in_chans: Literal[1, 3] = 3
+    """Channels of the input. Gray crops are repeated to 3; colour crops become luma for 1."""
+    options: dict[str, Any] = {}
+    """Further arguments of `timm.create_model`."""
+
+
+class Input(Part):
+    """Pixels (0-255) to network input: (pixel - mean) / std, the same for every channel unless lists are given."""
+
+    mean: tuple[float, ...] = (127.5,)
+    """Per channel, or one for all; in pixel units 0-255."""
+    std: tuple[Annotated[float, Field(gt=0)], ...] = (127.5,)
+    """Per channel, or one for all; in pixel units 0-255."""
+
+    @field_validator("mean", "std", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: object) -> object:
+        return (value,) if isinstance(value, int | float) else value
+
+
+class Augment(Part):
+    """Random changes of training pictures, drawn from (seed, epoch, sample_id) alone. All off by default."""
+
+    flip: bool = False
+    """Mirror half of the pictures; landmarks and directional AUs follow."""
+    shift: float = Field(default=0.0, ge=0, le=0.5)
+    """Largest shift, as a share of the side; new border is black."""
+    rotate: float = Field(default=0.0, ge=0, le=180)
+    """Largest rotation, degrees, either way."""
+    scale: float = Field(default=0.0, ge=0, lt=1)
+    """Largest change of size: 0.1 draws from 0.9 to 1.1."""
+    brightness: float = Field(default=0.0, ge=0, le=1)
+    """Largest change of brightness, as a share of the range."""
+    contrast: float = Field(default=0.0, ge=0, lt=1)
+    """Largest change of contrast about the picture's mean: 0.2 draws factors from 0.8 to 1.2."""
+    erase: Fraction = 0.0
+    """Share of pictures in which one rectangle (2-20 % of the area) is replaced by the mean."""
+
+
+class Train(Part):
+    """The optimisation."""
+
+    epochs: int = Field(default=30, ge=1)
+    """Passes over the training samples."""
+    max_minutes: float | None = Field(default=None, gt=0)
+    """Stop cleanly after this time; the schedule then follows the clock wherever that is ahead of the steps."""
+    batch: int = Field(default=64, ge=1)
+    """Pictures per step, over all devices together."""
+    optimizer: Literal["adamw", "sgd"] = "adamw"
+    """adamw, or sgd with Nesterov momentum 0.9."""
+    lr: float = Field(default=1e-3, gt=0)
+    """Highest learning rate."""
+    weight_decay: float = Field(default=0.01, ge=0)
+    """Weight decay; norms and biases are left out."""
+    schedule: Literal["cosine", "onecycle", "constant"] = "cosine"
+    """cosine: warm-up, then to 0 along a half cosine; onecycle: linear up and linear down; constant: after warm-up."""
+    warmup: Fraction = 0.05
+    """Share of the training during which the learning rate rises from 0 (onecycle: 0.3 is usual)."""
+    clip: float | None = Field(default=None, gt=0)
+    """Largest gradient norm."""
+    ema: float = Field(default=0.0, ge=0, lt=1)
+    """Decay of an exponential moving average of the weights that is scored and kept; 0: none. E.g. 0.999."""
+    sampler: Literal["pooled", "class_balanced"] = "pooled"
+    """pooled: every sample once per epoch; class_balanced: expression classes drawn alike often."""
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    """Arithmetic of the forward pass."""
+    seed: int = Field(default=1, ge=0)
+    """Seed of the first weights, the order of samples and the augmentation."""
+    augment: Augment = Augment()

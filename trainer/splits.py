@@ -1,0 +1,183 @@
+"""Which samples of a dataset train, which choose the epoch, and which have to leave training because they leak."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from manifests.errors import ProtocolError
+from manifests.lake import Lake
+from manifests.protocols import KEYS, clusters, identity, leaks, roles
+from trainer.recipe import Recipe
+
+SCORED = ("val", "test")
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Part:
+    """Samples of one dataset with one role."""
+
+    ids: pa.Array
+    """sample_id, sorted, [N]."""
+    allowed: Mask
+    """bool [N, T]: the role holds for the task; T in the order of `recipe.tasks.names`."""
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """What became of the samples that a protocol gives to training."""
+
+    offered: int = 0
+    """Samples with role train."""
+    leaking: tuple[tuple[str, int], ...] = ()
+    """Key -> training samples that share it with a scored one; a sample may share several."""
+    dropped: int = 0
+    """Training samples that left for it."""
+    copies_kept: int = 0
+    """Pixel-identical copies of scored pictures that stayed, or came back, because of `keep_copies`."""
+    selection_dropped: int = 0
+    """Selection samples that share a key with a reported one."""
+    held_out: int = 0
+    """Training samples held out to choose the epoch."""
+
+    def lines(self, dataset: str) -> list[str]:
+        """One fact a line, for people."""
+        by = ", ".join(f"{key} {count:,}" for key, count in self.leaking if count) or "none"
+        text = [
+            f"{dataset}: {self.dropped:,} of {self.offered:,} training samples dropped: "
+            f"they share something with a scored sample ({by})"
+        ]
+        if self.copies_kept:
+            text.append(f"{dataset}: {self.copies_kept:,} identical copies of scored pictures KEPT in training")
+        if self.selection_dropped:
+            text.append(f"{dataset}: {self.selection_dropped:,} selection samples dropped for the same reason")
+        if self.held_out:
+            text.append(f"{dataset}: {self.held_out:,} training samples held out to choose the epoch")
+        return text
+
+
+@dataclass(frozen=True)
+class Split:
+    """One dataset of a recipe, divided."""
+
+    train: Part
+    selection: Part
+    counts: Counts = field(default_factory=Counts)
+
+
+@dataclass(frozen=True)
+class _Roles:
+    """Roles of a dataset's samples: `identity` [N] and a role per task, text [N, T]; '' where there is none."""
+
+    identity: pa.Table
+    role: npt.NDArray[np.str_]
+
+    def has(self, *names: str) -> Mask:
+        """bool [N]: one of the roles, for any task."""
+        return np.asarray(np.isin(self.role, names).any(1))
+
+    def part(self, rows: Mask, role: str) -> Part:
+        return Part(self.identity["sample_id"].combine_chunks().filter(pa.array(rows)), self.role[rows] == role)
+
+    def at(self, rows: Mask) -> pa.Table:
+        return self.identity.filter(pa.array(rows))
+
+
+def split_all(recipe: Recipe, lake: Lake) -> list[Split]:
+    """Every dataset of a recipe, divided; leaks are looked for across datasets too.
+
+    A sample that is scored for any task trains none. Per key (subject, sequence, group, identical pixels) the
+    training samples that share it with a scored one leave; with `keep_copies` those that share nothing but
+    pixels stay, and such copies that the protocol ignores come back.
+
+    Raises:
+        UnknownNameError, StaleLayerError: As `manifests.protocols.roles`.
+        ProtocolError: Nothing is left to train on.
+    """
+    found = [_roles(recipe, lake, choice.name) for choice in recipe.datasets]
+    scored = pa.concat_tables(r.at(r.has(*SCORED)) for r in found)
+    reported = pa.concat_tables(r.at(r.has(recipe.protocol.report)) for r in found)
+    splits = [_split(recipe, r, scored, reported) for r in found]
+    if not any(len(s.train) for s in splits):
+        raise ProtocolError(
+            f"recipe {recipe.name}: no training sample is left",
+            found="; ".join(
+                line for d, s in zip(recipe.datasets, splits, strict=True) for line in s.counts.lines(d.name)
+            ),
+            expected=f"samples with role train in protocol {recipe.protocol.name} that share nothing with scored ones",
+        )
+    return splits
+
+
+def _roles(recipe: Recipe, lake: Lake, dataset: str) -> _Roles:
+    who = identity(lake, dataset)
+    ids = who["sample_id"].combine_chunks()
+    columns = []
+    for task in recipe.tasks.names:
+        named = roles(lake, dataset, recipe.protocol_of(dataset), task=task, fold=recipe.protocol.fold)
+        at = pc.index_in(ids, value_set=named["sample_id"].combine_chunks())
+        role = pc.fill_null(named["role"].combine_chunks().take(at), "")
+        columns.append(np.asarray(role.to_numpy(zero_copy_only=False), dtype=np.str_))
+    return _Roles(who, np.stack(columns, 1))
+
+
+def _split(recipe: Recipe, found: _Roles, scored: pa.Table, reported: pa.Table) -> Split:
+    candidates = found.has("train") & ~found.has(*SCORED)
+    shared = {key: mask & candidates for key, mask in leaks(found.identity, scored, KEYS).items()}
+    leaking = np.logical_or.reduce(list(shared.values()))
+    train = candidates & ~leaking
+    role, copies = found.role, np.zeros_like(train)
+    if recipe.keep_copies:
+        copies, role = _copies(found, scored)
+        train |= copies
+    kept = _Roles(found.identity, role)
+    if recipe.selection.share is not None:
+        chosen = _held_out(found.identity, train & ~copies, recipe.selection.share, recipe.train.seed)
+        train &= ~chosen
+        selection, spoilt = kept.part(chosen, "train"), 0
+    else:
+        chosen = found.has(recipe.selection.role) & ~found.has(recipe.protocol.report)
+        clean = chosen & ~np.logical_or.reduce(list(leaks(found.identity, reported, KEYS).values()))
+        selection, spoilt = found.part(clean, recipe.selection.role), int((chosen & ~clean).sum())
+    counts = Counts(
+        offered=int(candidates.sum()),
+        leaking=tuple((key, int(mask.sum())) for key, mask in shared.items()),
+        dropped=int((leaking & ~copies).sum()),
+        copies_kept=int(copies.sum()),
+        selection_dropped=spoilt,
+        held_out=len(selection) if recipe.selection.share is not None else 0,
+    )
+    return Split(kept.part(train, "train"), selection, counts)
+
+
+def _copies(found: _Roles, scored: pa.Table) -> tuple[Mask, npt.NDArray[np.str_]]:
+    """Unscored samples that share pixels, and nothing else, with a scored one; and roles in which they train."""
+    shared = leaks(found.identity, scored, KEYS)
+    others = np.logical_or.reduce([mask for key, mask in shared.items() if key != "pixels"])
+    copies = shared["pixels"] & ~others & found.has("train", "ignore") & ~found.has(*SCORED)
+    role = found.role.copy()
+    role[copies] = "train"
+    return copies, role
+
+
+def _held_out(who: pa.Table, candidates: Mask, share: float, seed: int) -> Mask:
+    """Whole clusters of candidates, drawn at random until they make up `share` of them."""
+    rows = np.flatnonzero(candidates)
+    if not len(rows):
+        return np.zeros_like(candidates)
+    group = clusters(who.take(pa.array(rows)), KEYS)
+    order = np.random.Generator(np.random.Philox(key=[seed, 1 << 32])).permutation(group.max() + 1)
+    size = np.bincount(group)[order]
+    fitting = size <= share * len(rows)  # one huge cluster must not end the draw
+    taken = order[fitting][np.cumsum(size[fitting]) <= share * len(rows)]
+    result = np.zeros_like(candidates)
+    result[rows[np.isin(group, taken)]] = True
+    return result
