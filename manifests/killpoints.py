@@ -17,6 +17,10 @@ POINTS = {
     "generation-renamed": "new generation complete, the dataset still points to the old one",
     "dataset-swapped": "the dataset points to the new generation, old ones not pruned",
     "generations-pruned": "old generations removed, scratch not removed",
+    "manifest-written": "a resolved manifest written beside its place in the cache, not renamed",
+    "chunk-pixels-written": "align: crops of one chunk written and synced, not renamed",
+    "chunk-renamed": "align: one chunk finished, the next not begun",
+    "chunks-done": "align: every chunk finished, nothing published",
 }
 """Name -> what has happened at that moment."""
 

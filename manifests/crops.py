@@ -1,0 +1,206 @@
+"""Packed aligned faces of one dataset: an index layer and raw uint8 shards, gathered from memory maps.
+
+`crops/<alignment>.parquet` says for each sample which row of which shard holds its crop;
+`crops/<alignment>.000.u8`, `.001.u8` ... are crops of height x width x channels bytes, one after the other,
+without any header. One shard holds one chunk of `CHUNK` samples, so a store may be far larger than memory.
+"""
+
+from __future__ import annotations
+
+import mmap
+import sys
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from manifests.errors import StorageError
+from manifests.lake import Lake
+from manifests.layer import Layer
+
+CHUNK = 2048
+"""Samples that are aligned, resumed and stored together; a shard holds those of them that have a crop."""
+
+_BY_ROW = 8192
+"""Bytes per crop from which copying row by row beats NumPy's gather (measured: 27 KB rows by 1.5, 2 KB rows lose)."""
+
+_PER_THREAD = 8 << 20
+"""Bytes of one gather that are worth a second thread."""
+
+
+def shard_name(alignment: str, number: int) -> str:
+    """Path of a shard inside its dataset: `crops/arcface112.000.u8`."""
+    return f"crops/{alignment}.{number:03d}.u8"
+
+
+class CropStore:
+    """The crops of one alignment of one dataset, in order of sample_id.
+
+    Args:
+        lake: The lake.
+        dataset: Name of the dataset.
+        alignment: Name of the alignment, as in `crops/<alignment>`.
+
+    Attributes:
+        layer: The index layer; `layer.stale` says whether it may be used, `layer.facts.extra` how it was made.
+        shape: (height, width, channels) of a crop.
+        sample_ids: Sample of each store row.
+        transform: float32 (N, 2, 3), source pixel to crop pixel.
+
+    Raises:
+        UnknownNameError: No such crops.
+        StorageError: A shard is missing or shorter or longer than its rows.
+    """
+
+    def __init__(self, lake: Lake, dataset: str, alignment: str) -> None:
+        self.layer = lake.layer(dataset, f"crops/{alignment}")
+        facts = self.layer.facts.extra
+        self.shape = (int(facts["height"]), int(facts["width"]), int(facts["channels"]))
+        index = lake.read(dataset, self.layer.key)
+        self.sample_ids: pa.StringArray = pa.array(index.column("sample_id").combine_chunks(), pa.string())
+        transforms = pc.list_flatten(index.column("transform")).to_numpy().astype(np.float32)
+        self.transform = transforms.reshape(-1, 2, 3)
+        shards = index.column("shard").to_numpy()
+        self._row = index.column("row").to_numpy().astype(np.int64)
+        self.shards, self._shard = np.unique(shards, return_inverse=True)
+        counts = np.bincount(self._shard, minlength=len(self.shards)).tolist()
+        raise_file_limit(len(counts))
+        self._maps, self._pixels = [], []
+        for number, rows in zip(self.shards.tolist(), counts, strict=True):
+            mapped = _mapped(self._path(alignment, number), rows, self.shape, self.layer)
+            self._maps.append(mapped)
+            self._pixels.append(np.frombuffer(mapped, np.uint8).reshape(rows, *self.shape))
+        self._bounds = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        self._pool = ThreadPoolExecutor(2, thread_name_prefix="crops")
+
+    def _path(self, alignment: str, number: int) -> Path:
+        return self.layer.path.parent / Path(shard_name(alignment, number)).name
+
+    def __len__(self) -> int:
+        return len(self.sample_ids)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all pixels: what must fit in memory for random access to stay fast."""
+        return len(self) * int(np.prod(self.shape))
+
+    def locate(self, sample_ids: pa.Array | pa.ChunkedArray | Sequence[str]) -> NDArray[np.int64]:
+        """Store rows of samples; -1 where a sample has no crop (no face, or an undecodable picture)."""
+        wanted = (
+            sample_ids if isinstance(sample_ids, (pa.Array, pa.ChunkedArray)) else pa.array(sample_ids, pa.string())
+        )
+        found = pc.fill_null(pc.index_in(wanted.cast(pa.string()), value_set=self.sample_ids), -1)
+        return np.asarray(
+            found.to_numpy(zero_copy_only=False) if isinstance(found, pa.Array) else found.to_numpy()
+        ).astype(np.int64)
+
+    def gather(self, rows: NDArray[np.integer], out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
+        """Copies of the crops at store rows, in the order of `rows`.
+
+        Args:
+            rows: (n,) store rows, in any order, repeats allowed.
+            out: uint8 (n, height, width, channels) to write into, such as a pinned buffer.
+
+        Returns:
+            uint8 (n, height, width, channels); `out` if given.
+
+        Raises:
+            IndexError: A row outside 0..N-1 (-1 of `locate` means: no crop).
+        """
+        rows = np.asarray(rows, np.int64)
+        if len(rows) and (rows.min() < 0 or rows.max() >= len(self)):
+            raise IndexError(f"store rows {rows.min()}..{rows.max()} of {self.layer.key}, which has {len(self)}")
+        if out is None:
+            out = np.empty((len(rows), *self.shape), np.uint8)
+        item = int(np.prod(self.shape))
+        copy: Callable[..., None] = self._copy_rows if item >= _BY_ROW else self._copy_shards
+        if len(rows) * item < 2 * _PER_THREAD:
+            copy(rows, out)
+        else:
+            half = len(rows) // 2
+            other = self._pool.submit(copy, rows[:half], out[:half])
+            copy(rows[half:], out[half:])
+            other.result()
+        return out
+
+    def _copy_rows(self, rows: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        pixels = self._pixels
+        for i, (shard, row) in enumerate(zip(self._shard[rows].tolist(), self._row[rows].tolist(), strict=True)):
+            out[i] = pixels[shard][row]  # releases the GIL while it copies
+
+    def _copy_shards(self, rows: NDArray[np.int64], out: NDArray[np.uint8]) -> None:
+        shards, local = self._shard[rows], self._row[rows]
+        order = np.argsort(shards, kind="stable")
+        starts = np.flatnonzero(np.diff(shards[order], prepend=-1))
+        for part in np.split(order, starts[1:]) if len(rows) else []:
+            out[part] = self._pixels[shards[part[0]]][local[part]]
+
+    def prefetch(self, rows: NDArray[np.integer]) -> None:
+        """Ask the system to read the pages of these rows now, all at once, without waiting for them.
+
+        Worth calling some batches ahead when the store is not in memory: the disk then works on many requests
+        together, where `gather` alone faults page after page. About 1 us per row.
+        """
+        if not hasattr(mmap, "MADV_WILLNEED"):  # not a POSIX system: gather works all the same
+            return
+        item = int(np.prod(self.shape))
+        wanted = np.unique(np.asarray(rows, np.int64))
+        shards, starts = self._shard[wanted], self._row[wanted] * item
+        firsts = starts // mmap.PAGESIZE * mmap.PAGESIZE
+        for shard, first, length in zip(
+            shards.tolist(), firsts.tolist(), (starts + item - firsts).tolist(), strict=True
+        ):
+            self._maps[shard].madvise(mmap.MADV_WILLNEED, first, length)
+
+    def blocks(self, size: int) -> list[range]:
+        """Runs of at most `size` neighbouring store rows, none across two shards: the grain of a block shuffle."""
+        return [
+            range(start, min(start + size, stop))
+            for first, stop in zip(self._bounds[:-1].tolist(), self._bounds[1:].tolist(), strict=True)
+            for start in range(first, stop, size)
+        ]
+
+
+def _mapped(path: Path, rows: int, shape: tuple[int, int, int], layer: Layer) -> mmap.mmap:
+    expected = rows * int(np.prod(shape))
+    then = f"affect drop {layer.dataset} {layer.key}, then affect align {layer.dataset} again"
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, 2)
+            if size != expected:
+                raise StorageError(
+                    f"shard {path.name} of {layer.dataset} {layer.key} is damaged",
+                    found=f"{size} bytes",
+                    expected=f"{expected} bytes: {rows} crops of {'x'.join(map(str, shape))}",
+                    then=then,
+                )
+            if sys.version_info >= (3, 13):  # holds no file descriptor per shard
+                return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ, trackfd=False)
+            return mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+    except FileNotFoundError:
+        raise StorageError(f"shard {path.name} of {layer.dataset} {layer.key} is missing", then=then) from None
+
+
+def raise_file_limit(shards: int) -> None:
+    """Let this process map that many shards at once, where Python keeps a file open for each (before 3.13).
+
+    Raises:
+        StorageError: The system's hard limit is lower.
+    """
+    if sys.version_info >= (3, 13):
+        return
+    import resource
+
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    need = shards + 512  # room for everything else that a training run opens
+    if soft == resource.RLIM_INFINITY or need <= soft:
+        return
+    if hard != resource.RLIM_INFINITY and need > hard:
+        raise StorageError(
+            f"{shards} shards cannot be open at once", found=f"hard limit of {hard} files", then="ulimit -Hn 1048576"
+        )
+    resource.setrlimit(resource.RLIMIT_NOFILE, (need, hard))
