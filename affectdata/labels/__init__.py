@@ -1,0 +1,1 @@
+"""Labels that are derived rather than read: relatedness tables, folds and groups."""
