@@ -1,0 +1,1 @@
+"""Metrics in numpy float64, one idea per file (`trainer.metrics.registry` lists them)."""

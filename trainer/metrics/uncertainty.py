@@ -1,0 +1,96 @@
+"""Bootstrap intervals over subjects, videos or duplicate groups, never over frames."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from trainer.metrics.result import AnyArray, Floats, Ints, MetricInputError
+
+Statistic = Callable[[Ints], float]
+"""A score of the pooled rows with the given indices (repeats allowed)."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A value and its percentile interval.
+
+    Attributes:
+        value: The statistic of all rows.
+        low: Lower bound.
+        high: Upper bound.
+        level: Coverage, 0.95.
+        resamples: Resamples drawn.
+        undefined: Resamples on which the statistic was NaN; they are left out of the percentiles.
+        clusters: Clusters that were drawn from.
+    """
+
+    value: float
+    low: float
+    high: float
+    level: float
+    resamples: int
+    undefined: int
+    clusters: int
+
+
+def bootstrap(
+    statistic: Statistic, clusters: AnyArray, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
+) -> Interval:
+    """Percentile interval of a statistic under resampling of whole clusters.
+
+    Args:
+        statistic: Called with row indices: first with all rows, then with those of each resample, e.g.
+            `lambda rows: uar(evidence.take(rows)).value`.
+        clusters: [N], the subject, video or duplicate group of every row.
+        resamples: Number of draws (2000 in metrics.md 6).
+        level: Coverage.
+        seed: Of the draws; the same seed and clusters give the same resamples.
+
+    Raises:
+        MetricInputError: No row.
+    """
+    members = _members(clusters)
+    everything = np.arange(len(clusters))
+    values = np.array([statistic(rows) for rows in _resamples(members, resamples, seed)])
+    defined = values[~np.isnan(values)]
+    low, high = _percentiles(defined, level)
+    return Interval(statistic(everything), low, high, level, resamples, len(values) - len(defined), len(members))
+
+
+def paired_difference(
+    ours: Statistic,
+    theirs: Statistic,
+    clusters: AnyArray,
+    *,
+    resamples: int = 2000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> Interval:
+    """Percentile interval of `ours - theirs`, both scored on the same resamples."""
+    return bootstrap(lambda rows: ours(rows) - theirs(rows), clusters, resamples=resamples, level=level, seed=seed)
+
+
+def _members(clusters: AnyArray) -> list[Ints]:
+    """Row indices of each cluster."""
+    if len(clusters) == 0:
+        raise MetricInputError("a bootstrap", found="no row", expected="at least one cluster")
+    _, codes = np.unique(np.asarray(clusters), return_inverse=True)
+    order = np.argsort(codes, kind="stable")
+    return np.split(order, np.cumsum(np.bincount(codes))[:-1])
+
+
+def _resamples(members: list[Ints], count: int, seed: int) -> Iterator[Ints]:
+    draw = np.random.default_rng(seed)
+    for _ in range(count):
+        yield np.concatenate([members[cluster] for cluster in draw.integers(0, len(members), len(members))])
+
+
+def _percentiles(values: Floats, level: float) -> tuple[float, float]:
+    if not len(values):
+        return float("nan"), float("nan")
+    tail = 100 * (1 - level) / 2
+    low, high = np.percentile(values, [tail, 100 - tail])
+    return float(low), float(high)
