@@ -1,0 +1,214 @@
+"""The manifest: one row per sample, every label resolved, masked and traced to its source.
+
+Columns: those of `samples`; the value and weight columns of `labels`; `mask_<task>` for every task;
+`<task>_source` for tasks that one source wins whole, `auNN_source` and `auNN_intensity_source` for AUs, which are
+won cell by cell; `expression_offered`, the classes that the winner's annotators could choose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pyarrow as pa
+
+from manifests import schema
+from manifests.resolve import LabelSource, Resolution
+from manifests.vocabulary import AUS, TASKS, au_column
+
+_WHOLE_TASKS: dict[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
+    "expression": (("expression",), ("expression_probs", "expression_weight")),
+    "compound": (("compound",), ("compound_weight",)),
+    "mental_state": (("mental_state",), ("mental_state_weight",)),
+    "va": (("valence", "arousal"), ("va_weight",)),
+    "landmarks": (("landmarks",), ("landmarks_weight",)),
+}
+"""Task -> columns that make a source the winner if it knows any, and columns that follow the winner."""
+
+
+def _manifest_schema() -> pa.Schema:
+    def text(name: str, about: str) -> pa.Field:
+        return pa.field(name, pa.string(), metadata={"about": about})
+
+    fields = [*schema.SAMPLES, *(f for f in schema.LABELS if f.name != "sample_id")]
+    fields.append(text("expression_offered", "classes the annotators could choose, comma-joined; NULL: all"))
+    fields += [text(f"{task}_source", f"the source that won {task}") for task in _WHOLE_TASKS]
+    for au in AUS:
+        fields.append(text(au_column(au, "source"), f"the source that won AU{au}"))
+        fields.append(text(au_column(au, "intensity_source"), f"the source that won the intensity of AU{au}"))
+    fields += [pa.field(f"mask_{t}", pa.bool_(), metadata={"about": _MASK_ABOUT.get(t, f"{t} known")}) for t in TASKS]
+    return pa.schema(fields)
+
+
+_MASK_ABOUT = {
+    "va": "valence and arousal both known",
+    "au": "any AU known",
+    "au_intensity": "any AU intensity known",
+}
+
+MANIFEST = _manifest_schema()
+"""Arrow schema of the manifest, the same for every dataset."""
+
+_DUCKDB_TYPES = {
+    pa.string(): "VARCHAR",
+    pa.float32(): "FLOAT",
+    pa.float64(): "DOUBLE",
+    pa.int8(): "TINYINT",
+    pa.int16(): "SMALLINT",
+    pa.int32(): "INTEGER",
+    pa.bool_(): "BOOLEAN",
+}
+
+
+def duckdb_type(kind: pa.DataType) -> str:
+    """The DuckDB type that a Parquet column of this Arrow type is read as."""
+    return "FLOAT[]" if pa.types.is_fixed_size_list(kind) else _DUCKDB_TYPES[kind]
+
+
+def quoted(text: str) -> str:
+    """A text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
+
+
+def empty_select(columns: pa.Schema) -> str:
+    """A SELECT that has these columns and no row."""
+    return "select " + ", ".join(f'NULL::{duckdb_type(f.type)} as "{f.name}"' for f in columns) + " where false"
+
+
+def manifest_sql(resolution: Resolution) -> str:
+    """One SELECT that gives the manifest of one dataset, with the columns of `MANIFEST` in their order."""
+    expressions = _expressions(resolution)
+    columns = ", ".join(f"{expressions[name]} as {name}" for name in MANIFEST.names)
+    joins = [f"from read_parquet({quoted(str(resolution.samples.path))}) as s"]
+    joins += [
+        f"left join read_parquet({quoted(str(source.layer.path))}) as l{n} on l{n}.sample_id = s.sample_id"
+        for n, source in enumerate(resolution.sources)
+    ]
+    return f"select {columns} " + " ".join(joins)
+
+
+class _Sources:
+    """Writes expressions over the joined label sources of one dataset; source n is joined as `l<n>`."""
+
+    def __init__(self, sources: Sequence[LabelSource]) -> None:
+        self.sources = sources
+
+    def first(self, column: str) -> str:
+        """The value of the first source that knows this column."""
+        cells = [f"l{n}.{column}" for n, source in enumerate(self.sources) if column in source.known]
+        return _coalesce(cells, MANIFEST.field(column).type)
+
+    def winner(self, knows: Callable[[int, LabelSource], str], value: Callable[[int, LabelSource], str]) -> str:
+        """`value` of the first source for which the condition `knows` holds; an empty condition never does."""
+        cases = [(knows(n, source), value(n, source)) for n, source in enumerate(self.sources)]
+        cases = [(condition, result) for condition, result in cases if condition]
+        while cases and cases[-1][1] == "NULL":
+            cases.pop()
+        return "case " + " ".join(f"when {c} then {v}" for c, v in cases) + " end" if cases else ""
+
+    def any_known(self, cells: Callable[[int, LabelSource], Sequence[str]]) -> str:
+        """Whether any of these cells of any source is known."""
+        flat = [cell for n, source in enumerate(self.sources) for cell in cells(n, source)]
+        return "(" + " or ".join(f"{cell} is not null" for cell in flat) + ")" if flat else "false"
+
+
+def _coalesce(cells: Sequence[str], kind: pa.DataType) -> str:
+    if not cells:
+        return f"NULL::{duckdb_type(kind)}"
+    return cells[0] if len(cells) == 1 else f"coalesce({', '.join(cells)})"
+
+
+def _cell(n: int, source: LabelSource, column: str) -> str:
+    return f"l{n}.{column}" if column in source.known else "NULL"
+
+
+def _expressions(resolution: Resolution) -> dict[str, str]:
+    """Column of `MANIFEST` -> the SQL expression that gives it."""
+    joined = _Sources(resolution.sources)
+    found = {name: f"s.{name}" for name in schema.SAMPLES.names} | {"dataset": quoted(resolution.dataset)}
+    found["expression_votes"] = joined.first("expression_votes")
+    for task, (keys, followers) in _WHOLE_TASKS.items():
+        found |= _whole_task(joined, task, keys, followers)
+    for au in AUS:
+        found |= _au_cell(joined, au)
+        found |= _intensity_cell(joined, au)
+    found |= _masks(joined, found)
+    return {name: found[name] or f"NULL::{duckdb_type(MANIFEST.field(name).type)}" for name in MANIFEST.names}
+
+
+def _whole_task(joined: _Sources, task: str, keys: Sequence[str], followers: Sequence[str]) -> dict[str, str]:
+    def knows(n: int, source: LabelSource) -> str:
+        known = [f"l{n}.{key} is not null" for key in keys if key in source.known]
+        return f"({' or '.join(known)})" if known else ""
+
+    def column(name: str) -> str:
+        return joined.winner(knows, lambda n, source: _cell(n, source, name))
+
+    found = {name: column(name) for name in (*keys, *followers)}
+    if len(keys) == 1:
+        found[keys[0]] = joined.first(keys[0])
+    found[f"{task}_source"] = joined.winner(knows, lambda _, source: quoted(source.name))
+    if task == "expression":
+        found["expression_offered"] = joined.winner(knows, lambda _, source: _offered(source))
+    return found
+
+
+def _offered(source: LabelSource) -> str:
+    offered = source.layer.facts.offered.get("expression")
+    return quoted(",".join(offered)) if offered else "NULL"
+
+
+def _au_cell(joined: _Sources, au: int) -> dict[str, str]:
+    """One AU: the first source that codes it, or codes its intensity and has a cut; its side and weight follow."""
+    value, intensity = au_column(au), au_column(au, "intensity")
+
+    def present(n: int, source: LabelSource) -> str:
+        coded = [f"l{n}.{value}"] if value in source.known else []
+        if source.au_cut is not None and intensity in source.known:
+            coded.append(f"(l{n}.{intensity} >= {float(source.au_cut)!r}::FLOAT)::TINYINT")
+        return _coalesce(coded, pa.int8()) if coded else ""
+
+    def knows(n: int, source: LabelSource) -> str:
+        return f"{present(n, source)} is not null" if source.speaks_of_au(au) else ""
+
+    def column(name: str) -> str:
+        return joined.winner(knows, lambda n, source: _cell(n, source, name))
+
+    cells = [cell for n, source in enumerate(joined.sources) if (cell := present(n, source))]
+    return {
+        value: _coalesce(cells, pa.int8()),
+        au_column(au, "side"): column(au_column(au, "side")),
+        au_column(au, "weight"): column(au_column(au, "weight")),
+        au_column(au, "source"): joined.winner(knows, lambda _, source: quoted(source.name)),
+    }
+
+
+def _intensity_cell(joined: _Sources, au: int) -> dict[str, str]:
+    column = au_column(au, "intensity")
+
+    def knows(n: int, source: LabelSource) -> str:
+        return f"l{n}.{column} is not null" if column in source.known else ""
+
+    return {
+        column: joined.first(column),
+        f"{column}_source": joined.winner(knows, lambda _, source: quoted(source.name)),
+    }
+
+
+def _masks(joined: _Sources, found: dict[str, str]) -> dict[str, str]:
+    def known_aus(n: int, source: LabelSource) -> list[str]:
+        """Cells that make an AU known; where the layer codes the AU itself, its intensity may still say more."""
+        names = [c for c in schema.TASK_COLUMNS["au"] if c in source.known]
+        if source.au_cut is not None:
+            names += [c for c in schema.TASK_COLUMNS["au_intensity"] if c in source.known]
+        return [f"l{n}.{name}" for name in names]
+
+    def known_intensities(n: int, source: LabelSource) -> list[str]:
+        return [f"l{n}.{name}" for name in schema.TASK_COLUMNS["au_intensity"] if name in source.known]
+
+    masks = {f"mask_{t}": f"({found[t]} is not null)" for t in ("expression", "compound", "mental_state", "landmarks")}
+    masks["mask_va"] = " and ".join(f"({found[c]} is not null)" for c in ("valence", "arousal") if found[c]) or "false"
+    if not (found["valence"] and found["arousal"]):
+        masks["mask_va"] = "false"
+    masks["mask_au"] = joined.any_known(known_aus)
+    masks["mask_au_intensity"] = joined.any_known(known_intensities)
+    return masks

@@ -1,0 +1,253 @@
+"""Questions to a lake: a DuckDB connection that reads its views and nothing else.
+
+Views: `manifest` (see `manifests.manifest`), `samples`, `labels` (every label layer, with `dataset` and `source`),
+`faces` (`detector`), `protocols` (`protocol`), `selections` (`selection`) and `rejects`.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pyarrow as pa
+
+from manifests import schema
+from manifests.cached import Progress, cached_manifest
+from manifests.errors import QueryError, StorageError
+from manifests.lake import Lake, Layer
+from manifests.manifest import MANIFEST, empty_select, manifest_sql, quoted
+from manifests.resolve import DEFAULT_SOURCES, Resolution, resolve
+from manifests.statement import Where, brief, known_column, parse_select
+from manifests.statement import parse_where as _parse_where
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["DEFAULT_SOURCES", "LakeConnection", "Relation", "connect", "manifest_table", "parse_where"]
+
+_NAME_COLUMN = {"labels": "source", "faces": "detector", "protocols": "protocol", "selections": "selection"}
+"""Views over many layers of one kind -> the column that says which layer a row is from."""
+
+VIEWS = ("manifest", "samples", *_NAME_COLUMN, "rejects")
+
+
+class Relation:
+    """The answer to a question, computed when it is read; reading it twice computes it twice.
+
+    Raises:
+        QueryError: From every method, when DuckDB refuses while it computes.
+    """
+
+    def __init__(self, relation: duckdb.DuckDBPyRelation) -> None:
+        self._relation = relation
+        self.columns: list[str] = list(relation.columns)
+        self.types: list[str] = [str(kind) for kind in relation.types]
+
+    def df(self) -> pd.DataFrame:
+        """The rows as a pandas data frame."""
+        frame: pd.DataFrame = self._read("df")
+        return frame
+
+    def arrow(self) -> pa.Table:
+        """The rows as an Arrow table."""
+        return self._read("to_arrow_table")
+
+    def fetchall(self) -> list[tuple[Any, ...]]:
+        """The rows as tuples."""
+        rows: list[tuple[Any, ...]] = self._read("fetchall")
+        return rows
+
+    def limit(self, rows: int) -> Relation:
+        """The first rows only."""
+        return Relation(self._relation.limit(rows))
+
+    def _read(self, how: str) -> Any:
+        try:
+            return getattr(self._relation, how)()
+        except duckdb.Error as error:
+            raise _refused(error) from None
+
+
+def _refused(error: duckdb.Error) -> QueryError:
+    return QueryError("DuckDB refuses this question", found=brief(error), then="affect sql 'describe manifest'")
+
+
+class LakeConnection:
+    """A connection over one lake as it is now: later publications do not change its views.
+
+    `warnings` say what the manifest leaves out and why.
+    """
+
+    def __init__(
+        self,
+        lake: Lake,
+        sources: Sequence[str],
+        au_cut: Mapping[str, float],
+        cached: bool,
+        progress: Progress | None,
+    ) -> None:
+        self._lake, self._cached, self._progress = lake, cached, progress
+        resolved = resolve(lake, sources, au_cut=au_cut)
+        self._resolutions = resolved.datasets
+        self.warnings = list(resolved.warnings)
+        self._connection = _sandbox(lake)
+        self._has_manifest = False
+        layers = lake.layers()
+        for kind in ("samples", *_NAME_COLUMN, "rejects"):
+            self._create_view(kind, _layers_sql(kind, [layer for layer in layers if layer.kind == kind]))
+
+    def sql(self, text: str) -> Relation:
+        """The answer to exactly one SELECT.
+
+        Raises:
+            QueryError: Anything but one SELECT over the views, or one that DuckDB refuses.
+        """
+        select = parse_select(text, VIEWS)
+        if "manifest" in select.tables:
+            self._ensure_manifest()
+        try:
+            return Relation(self._connection.cursor().sql(select.sql))
+        except duckdb.Error as error:
+            raise _refused(error) from None
+
+    def _create_view(self, name: str, sql: str) -> None:
+        self._connection.execute(f"CREATE OR REPLACE VIEW {name} AS {sql}")
+
+    def _ensure_manifest(self) -> None:
+        """Made at the first question that names it: other questions need not wait for the joins."""
+        if not self._has_manifest:
+            sql, warnings = _manifest_view(self._lake, self._resolutions, self._cached, self._progress)
+            self._create_view("manifest", sql)
+            self.warnings += warnings
+            self._has_manifest = True
+
+
+def connect(
+    lake: Lake,
+    sources: Sequence[str] = DEFAULT_SOURCES,
+    *,
+    au_cut: Mapping[str, float] | None = None,
+    cached: bool = True,
+    progress: Progress | None = None,
+) -> LakeConnection:
+    """A connection over a lake that answers one SELECT at a time, reads the lake only, and writes nothing.
+
+    Args:
+        sources: Label sources of the manifest, names or patterns with `*`, the first wins.
+        au_cut: Dataset -> intensity (0-5) from which on an AU counts as present.
+        cached: Keep the resolved manifest in the lake's cache. Without, every question joins the layers anew.
+        progress: Told about each dataset whose manifest must be resolved first.
+
+    Raises:
+        SourceOrderError: A pattern is unknown or ambiguous.
+        UnknownNameError: `au_cut` names a dataset that is not in the lake.
+    """
+    return LakeConnection(lake, tuple(sources), dict(au_cut or {}), cached, progress)
+
+
+def manifest_table(
+    lake: Lake,
+    datasets: Iterable[str] | None,
+    columns: Sequence[str],
+    *,
+    sources: Sequence[str] = DEFAULT_SOURCES,
+    where: str | None = None,
+    au_cut: Mapping[str, float] | None = None,
+) -> pa.Table:
+    """Columns of the manifest of some datasets (None: all), sorted by sample_id, in the types of `MANIFEST`.
+
+    Args:
+        where: One expression over the manifest's columns, see `parse_where`.
+
+    Raises:
+        UnknownNameError: No such dataset.
+        QueryError: No such column, `where` is not one expression, or DuckDB refuses it.
+        SourceOrderError: A pattern is unknown or ambiguous.
+    """
+    condition = parse_where(where) if where else None
+    names = None if datasets is None else sorted(set(datasets))
+    columns = [known_column(column, MANIFEST.names) for column in columns]
+    resolved = resolve(lake, sources, au_cut=au_cut, datasets=names)
+    sql, _ = _manifest_view(lake, resolved.datasets, cached=True)
+    try:
+        relation = _sandbox(lake).sql(sql)
+        if condition is not None:
+            relation = relation.filter(duckdb.SQLExpression(condition.sql))
+        table = relation.sort("sample_id").project(", ".join(f'"{column}"' for column in columns)).to_arrow_table()
+    except duckdb.Error as error:
+        raise _refused(error) from None
+    return table.cast(pa.schema([MANIFEST.field(column).remove_metadata() for column in columns]))
+
+
+def _manifest_view(
+    lake: Lake, resolutions: Sequence[Resolution], cached: bool, progress: Progress | None = None
+) -> tuple[str, list[str]]:
+    """The SELECT behind the view `manifest`, and warnings."""
+    if not resolutions:
+        return empty_select(MANIFEST), []
+    warnings = []
+    if cached:
+        try:
+            return f"select * from read_parquet({_file_list(cached_manifest(lake, resolutions, progress))})", []
+        except StorageError as error:
+            warnings.append(f"the manifest is resolved anew for each question: {error.about} ({error.found})")
+    return " union all ".join(manifest_sql(resolution) for resolution in resolutions), warnings
+
+
+def parse_where(text: str) -> Where:
+    """One expression over the columns of the manifest, such as `mask_va and split = 'train'`, checked.
+
+    Raises:
+        QueryError: It does not parse, is more than an expression, or names a column that the manifest lacks.
+    """
+    return _parse_where(text, MANIFEST.names)
+
+
+def _sandbox(lake: Lake) -> duckdb.DuckDBPyConnection:
+    """A connection that reads files of the lake only; `parse_select` keeps even these from a user's text."""
+    folders = sorted({str(p) for path in lake.paths for p in (path, path.resolve())})
+    connection = duckdb.connect(
+        ":memory:",
+        config={
+            "python_enable_replacements": False,
+            "autoinstall_known_extensions": False,
+            "autoload_known_extensions": False,
+            "temp_directory": str(Path(tempfile.gettempdir()) / f"affect-sql-{os.getpid()}"),
+        },
+    )
+    connection.execute(f"SET allowed_directories = [{', '.join(quoted(folder) for folder in folders)}]")
+    connection.execute("SET enable_external_access = false")
+    connection.execute("SET lock_configuration = true")
+    return connection
+
+
+def _file_list(files: Iterable[Path]) -> str:
+    return "[" + ", ".join(quoted(str(file)) for file in files) + "]"
+
+
+def _layers_sql(kind: str, layers: Sequence[Layer]) -> str:
+    """A SELECT over every layer of a kind, with the columns `dataset` and, where layers have names, theirs."""
+    named = [_NAME_COLUMN[kind]] if kind in _NAME_COLUMN else []
+    own = schema.KINDS[kind]
+    text = [pa.field(name, pa.string()) for name in ("dataset", *named)]
+    if not layers:
+        rest = [field for field in own if field.name != "dataset"]
+        return empty_select(pa.schema([*text, *rest] if kind != "samples" else own))
+    # One scan over all files instead of a union: its columns are bound once, and a filter on `source` skips files.
+    facts = {
+        "dataset": {str(x.path): x.dataset for x in layers},
+        **{n: {str(x.path): x.name for x in layers} for n in named},
+    }
+    chosen = [f"{_lookup(table)} as {name}" for name, table in facts.items()]
+    chosen += [f'"{name}"' for name in own.names if name != "dataset"]
+    files = _file_list(layer.path for layer in layers)
+    return f"select {', '.join(chosen)} from read_parquet({files}, filename = true)"
+
+
+def _lookup(table: Mapping[str, str]) -> str:
+    keys, values = (", ".join(quoted(text) for text in side) for side in (table.keys(), table.values()))
+    return f"map([{keys}], [{values}])[filename]"

@@ -1,0 +1,184 @@
+"""What a user may ask: exactly one SELECT over the views of a lake, or one expression over its columns.
+
+The text is never searched with patterns. DuckDB's own parser gives the syntax tree, and only trees made of known
+parts pass: since DuckDB 2.0 a SELECT may write, through `WITH x AS (COPY ... TO ...)`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+import duckdb
+
+from manifests.errors import QueryError
+
+_TABLE_FUNCTIONS = frozenset({"range", "generate_series", "unnest", "repeat"})
+"""Functions in FROM that read no file, run no text and touch no memory but their own."""
+
+_HARMLESS = frozenset({"random", "setseed", "uuid", "uuidv4", "uuidv7", "gen_random_uuid", "error"})
+"""Functions that DuckDB marks as having side effects, none of which outlives the question."""
+
+_QUERY_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE", "VALUES_NODE"})
+
+ONE_SELECT = "exactly one SELECT over the views of the lake"
+
+
+@dataclass(frozen=True)
+class Select:
+    """One SELECT that may run. `tables` are the views it names."""
+
+    sql: str
+    tables: frozenset[str]
+
+
+@dataclass(frozen=True)
+class Where:
+    """One expression that may filter rows. `columns` are the ones it names."""
+
+    sql: str
+    columns: frozenset[str]
+
+
+def parse_select(text: str, views: Collection[str]) -> Select:
+    """Check that a text is one SELECT that only reads the given views.
+
+    Raises:
+        QueryError: It is anything else; the message says what was found.
+    """
+    tree = _tree(text)
+    aliases = {entry["key"].lower() for part in _parts(tree) for entry in part.get("cte_map", {}).get("map", [])}
+    tables = set()
+    for part in _parts(tree):
+        _check_part(part)
+        if part.get("type") == "BASE_TABLE":
+            tables.add(_table(part, {*views, *aliases}))
+        if part.get("type") == "SHOW_REF" and "query" not in part:
+            raise QueryError("this does not name a view", expected=f"describe <view>, one of {', '.join(views)}")
+    return Select(text, frozenset(tables & set(views)))
+
+
+def parse_where(text: str, columns: Collection[str]) -> Where:
+    """Check that a text is one expression over the given columns, without subqueries or functions of many rows.
+
+    Args:
+        text: Such as `mask_va and subject_id <> 'S01'`.
+
+    Raises:
+        QueryError: It does not parse, is more than an expression, or names a column that there is not.
+    """
+    expected = "one expression over the columns, such as mask_va and split = 'train'"
+    try:
+        duckdb.SQLExpression(text)
+    except duckdb.Error as error:
+        raise QueryError(f"where: {text}", found=brief(error), expected=expected) from None
+    # The line break ends a comment that would swallow the bracket.
+    tree, frame = _tree(f"select 1 where ({text}\n)"), _tree("select 1 where (true\n)")
+    condition = tree.pop("where_clause", None)
+    frame.pop("where_clause")
+    if condition is None or tree != frame:
+        raise QueryError(f"where: {text}", expected=expected)
+    named = set()
+    for part in _parts(condition):
+        _check_part(part)
+        if part.get("class") in ("SUBQUERY", "STAR", "WINDOW", "PARAMETER", "LAMBDA"):
+            raise QueryError(f"where: {text}", found=part["class"].lower(), expected=expected)
+        if part.get("class") == "COLUMN_REF":
+            named.add(known_column(".".join(part["column_names"]), columns))
+    return Where(text, frozenset(named))
+
+
+def known_column(name: str, columns: Collection[str]) -> str:
+    """The column of that name, whatever its case.
+
+    Raises:
+        QueryError: There is none; the message names the nearest ones, as there are hundreds.
+    """
+    if name.lower() not in columns:
+        raise QueryError(f"unknown column {name!r}{_hint(name, columns)}", then="affect sql 'describe manifest'")
+    return name.lower()
+
+
+def _hint(name: str, known: Collection[str]) -> str:
+    near = get_close_matches(name.lower(), sorted(known), n=3)
+    return f" (did you mean {' or '.join(near)}?)" if near else ""
+
+
+def _tree(text: str) -> Any:
+    """Syntax tree of the one SELECT in a text, without the positions of its parts."""
+    try:
+        statements = duckdb.extract_statements(text)
+    except duckdb.Error as error:
+        raise QueryError("SQL that does not parse", found=brief(error), expected=ONE_SELECT) from None
+    kinds = [str(statement.type).rpartition(".")[2] for statement in statements]
+    if kinds != ["SELECT"]:
+        found = " and ".join(kinds) if len(kinds) < 4 else f"{len(kinds)} statements"
+        raise QueryError("SQL that is not one SELECT", found=found or "nothing", expected=ONE_SELECT)
+    with duckdb.connect(":memory:") as parser:
+        row = parser.execute(
+            "select json_serialize_sql(?::varchar, skip_null := true, skip_empty := true, skip_default := true)", [text]
+        ).fetchall()[0]
+    answer = json.loads(row[0])
+    if answer["error"]:
+        raise QueryError("SQL that is not one SELECT", found=answer["error_message"], expected=ONE_SELECT)
+    return _without_positions(answer["statements"][0]["node"])
+
+
+def _without_positions(tree: Any) -> Any:
+    if isinstance(tree, dict):
+        return {k: _without_positions(v) for k, v in tree.items() if not k.startswith("query_location")}
+    return [_without_positions(part) for part in tree] if isinstance(tree, list) else tree
+
+
+def _parts(tree: Any) -> Iterator[dict[str, Any]]:
+    """Every object of a syntax tree, outermost first."""
+    if isinstance(tree, dict):
+        yield tree
+    for child in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
+        yield from _parts(child)
+
+
+def _check_part(part: dict[str, Any]) -> None:
+    kind = part.get("type", "")
+    if isinstance(kind, str) and kind.endswith("_NODE") and kind not in _QUERY_NODES:
+        raise QueryError("SQL that writes", found=kind.removesuffix("_QUERY_NODE"), expected=ONE_SELECT)
+    if kind == "TABLE_FUNCTION":
+        name = part["function"]["function_name"]
+        if name.lower() not in _TABLE_FUNCTIONS:
+            raise QueryError(f"{name}() may not be read from", expected="the views of the lake, which hold its files")
+    if part.get("class") == "FUNCTION" and part["function_name"].lower() in _side_effects():
+        raise QueryError(f"function {part['function_name']}() is not allowed here", expected="a function of values")
+
+
+def _table(part: dict[str, Any], known: Collection[str]) -> str:
+    path = part.get("qualified_name", {}).get("path") or [part["table_name"]]
+    name = ".".join(path)
+    if name.lower() not in known:
+        raise QueryError(f"there is no view {name!r}{_hint(name, known)}", expected=", ".join(sorted(known)))
+    return name.lower()
+
+
+def _side_effects() -> frozenset[str]:
+    if not _SIDE_EFFECTS:
+        with duckdb.connect(":memory:") as connection:
+            rows = connection.execute(
+                "select distinct function_name from duckdb_functions() "
+                "where has_side_effects and function_type = 'scalar'"
+            ).fetchall()
+        _SIDE_EFFECTS.update({row[0] for row in rows} - _HARMLESS)
+    return frozenset(_SIDE_EFFECTS)
+
+
+_SIDE_EFFECTS: set[str] = set()
+
+
+def brief(error: Exception) -> str:
+    """What DuckDB says, in one or two lines: the message and its suggestion, without the quoted SQL."""
+    lines = [line.strip() for line in str(error).splitlines()]
+    for end in ("", "Traceback (most recent call last):"):
+        lines = lines[: lines.index(end)] if end in lines else lines
+    text = "; ".join(line for line in lines if line and not line.startswith("^"))
+    return text if len(text) <= 400 else text[:400] + " ..."
