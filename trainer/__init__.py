@@ -1,0 +1,1 @@
+"""Floor 2 of affectdata: recipes, networks, losses, metrics, training and scoring."""

@@ -1,0 +1,101 @@
+"""affect datasets, info, ingest: what can be read, how to get it, and reading it."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.examples import with_examples
+from cli.printing import Csv, Grid, Json, form_of, note, say, show
+from cli.session import session
+
+
+@with_examples(("affect datasets", "what can be read"), ("affect info rafdb", "how to get one, and its layout"))
+def datasets(context: typer.Context, as_json: Json = False, as_csv: Csv = False) -> None:
+    """List the datasets that affectdata reads, and how many samples of each the lake holds."""
+    from affectdata.datasets import card, registry
+    from manifests.errors import LakeError
+
+    form = form_of(as_json, as_csv)
+    held: dict[str, int] = {}
+    try:
+        lake = session(context).lake()
+        held = {name: lake.layer(name, "samples").rows for name in lake.datasets() if lake.has(name, "samples")}
+    except LakeError:
+        pass  # a list of readers needs no lake
+    cards = {name: card(name) for name in registry()}
+    rows: list[tuple[object, ...]]
+    rows = [(name, c.title, ", ".join(c.tasks), c.licence, held.pop(name, None)) for name, c in cards.items()]
+    rows += [(name, "your own name for a dataset", None, None, count) for name, count in held.items()]
+    show(Grid(("dataset", "title", "tasks", "licence", "samples_in_lake"), rows), form)
+
+
+@with_examples(("affect info fer2013", "layout, counts, licence, citation"))
+def info(
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Name as `affect datasets` lists it.")],
+) -> None:
+    """Say what a dataset is, how to get it, what its folder looks like, and what it was published with."""
+    from affectdata.datasets import card
+    from cli.cards import card_lines
+
+    say(card_lines(card(dataset)))
+
+
+class Images(StrEnum):
+    """Which of a dataset's two sets of pictures."""
+
+    aligned = "aligned"
+    original = "original"
+
+
+@with_examples(
+    ("affect ingest rafdb /data/RAF-DB", ""),
+    ("affect ingest rafdb /data/RAF-DB --images original", "its other pictures"),
+    ("affect ingest table /data/mine --map mine.toml --name mine", "your own dataset"),
+)
+def ingest(
+    context: typer.Context,
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Reader; `affect datasets` lists them.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder as distributed; it is only read.")],
+    name: Annotated[
+        str | None, typer.Option("--name", metavar="NAME", help="Name in the lake.", show_default="the reader's")
+    ] = None,
+    max_rejects: Annotated[
+        float,
+        typer.Option("--max-rejects", metavar="SHARE", min=0, max=1, help="Unexpected rejects allowed, 0 to 1."),
+    ] = 0.01,
+    mapping: Annotated[
+        Path | None, typer.Option("--map", metavar="TOML", help="For `table`: which column means what.")
+    ] = None,
+    images: Annotated[
+        Images | None, typer.Option("--images", help="For datasets that come with two sets of pictures.")
+    ] = None,
+    rehash: Annotated[
+        bool, typer.Option("--rehash", help="Also read media bytes to find changes, not names and sizes alone.")
+    ] = False,
+) -> None:
+    """Read a dataset, as distributed, into the lake. Nothing is copied; the folder is never written."""
+    from affectdata.ingest import ingest as read
+
+    from cli.progress import progress
+
+    options = {"map": str(mapping)} if mapping else {}
+    options |= {"images": images.value} if images else {}
+    lake = session(context).lake(create=True)
+    with progress() as advance:
+        summary = read(
+            lake,
+            dataset,
+            path,
+            name=name,
+            max_rejects=max_rejects,
+            rehash=rehash,
+            options=options,
+            progress=advance,
+        )
+    say(summary.lines())
+    for warning in summary.warnings:
+        note(f"warning: {warning}")

@@ -1,0 +1,162 @@
+"""affect coverage, sql: what the lake knows."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.answers import AnswerForm, answer_form, write_answer
+from cli.examples import with_examples
+from cli.printing import Csv, Form, Grid, Json, form_of, note, show
+from cli.session import session
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from manifests.lake import Lake
+
+Sources = Annotated[
+    str | None,
+    typer.Option(
+        "--sources",
+        metavar="LIST",
+        help="Label sources, comma separated, first wins; '*' matches, as in human-*.",
+        show_default="human,human-*,auto",
+    ),
+]
+
+
+def _list(text: str | None) -> tuple[str, ...] | None:
+    return tuple(part.strip() for part in text.split(",") if part.strip()) if text else None
+
+
+def au_cuts(given: Sequence[str]) -> dict[str, float]:
+    """`disfa:2` -> {"disfa": 2.0}: the AU intensity from which on an AU counts as present."""
+    cuts = {}
+    for text in given:
+        dataset, colon, value = text.partition(":")
+        try:
+            cuts[dataset] = float(value)
+        except ValueError:
+            raise typer.BadParameter(f"{text!r} is not DATASET:INTENSITY, such as disfa:2") from None
+        if not (colon and dataset and 0 <= cuts[dataset] <= 5):
+            raise typer.BadParameter(f"{text!r} is not DATASET:INTENSITY with an intensity of 0 to 5")
+    return cuts
+
+
+@with_examples(
+    ("affect coverage", "samples labelled per task, by dataset and source"),
+    ("affect coverage --dataset fer2013 --classes", "how many of each class"),
+    ("affect coverage --dataset disfa --aus", "how many per action unit"),
+    ("affect coverage --together", "which tasks are known of the same samples"),
+    ("affect coverage --sources human,auto --csv", "these sources, for a spreadsheet"),
+)
+def coverage(
+    context: typer.Context,
+    dataset: Annotated[
+        list[str] | None, typer.Option("--dataset", "-d", metavar="NAME", help="Only this dataset; repeatable.")
+    ] = None,
+    sources: Annotated[
+        str | None, typer.Option("--sources", metavar="LIST", help="Only these label sources, comma separated.")
+    ] = None,
+    layer: Annotated[
+        str | None, typer.Option("--layer", metavar="SOURCE", help="Only this label layer, e.g. human-ferplus.")
+    ] = None,
+    classes: Annotated[bool, typer.Option("--classes", help="Count classes instead of tasks.")] = False,
+    aus: Annotated[bool, typer.Option("--aus", help="Count action units instead of tasks.")] = False,
+    together: Annotated[
+        bool, typer.Option("--together", help="Count samples by the tasks that the manifest knows together.")
+    ] = False,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """Count what is labelled: samples per task for every dataset and label source."""
+    form = form_of(as_json, as_csv)
+    if classes + aus + together > 1:
+        raise typer.BadParameter("say one of --classes, --aus and --together")
+    from manifests.coverage import coverage as count
+
+    wanted = (layer,) if layer else _list(sources)
+    lake = session(context).lake()
+    if together:
+        show(_known_together(lake, wanted, dataset), form)
+        return
+    found = count(lake, sources=wanted, datasets=dataset)
+    table = found.classes if classes else found.aus if aus else found.tasks
+    show(Grid(table.column_names, [tuple(row.values()) for row in table.to_pylist()]), form)
+
+
+def _known_together(lake: Lake, sources: Sequence[str] | None, datasets: Sequence[str] | None) -> Grid:
+    from manifests.coverage import manifest_coverage
+    from manifests.query import DEFAULT_SOURCES, connect
+
+    found = manifest_coverage(connect(lake, sources or DEFAULT_SOURCES))
+    rows = [
+        (one.dataset, ", ".join(sorted(tasks)) or "nothing", count)
+        for one in found
+        if not datasets or one.dataset in datasets
+        for tasks, count in sorted(one.patterns.items(), key=lambda item: -item[1])
+    ]
+    return Grid(("dataset", "known", "samples"), rows)
+
+
+@with_examples(
+    ('affect sql "select dataset, count(*) from manifest group by all"', ""),
+    ('affect sql "select path, valence from manifest where mask_va" --out va.csv', ""),
+    ("affect sql --sources human-ferplus,human - < question.sql", "from a file, these sources"),
+    ("affect sql --schema", "every column and what it means"),
+)
+def sql(
+    context: typer.Context,
+    question: Annotated[
+        str | None, typer.Argument(metavar="SELECT", help="One SELECT; - reads it from standard input.")
+    ] = None,
+    form: Annotated[
+        AnswerForm | None,
+        typer.Option("--format", help="Form of the answer; otherwise the file's name says it, or a table."),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Write to a file: .csv, .json or .parquet.")
+    ] = None,
+    rows: Annotated[
+        int | None,
+        typer.Option("--rows", metavar="N", min=0, help="Rows of a table at most; 0: all.", show_default="200"),
+    ] = None,
+    sources: Sources = None,
+    au_cut: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--au-cut",
+            metavar="DATASET:X",
+            help="AU intensity (0 to 5) from which on an AU counts as present; repeatable.",
+        ),
+    ] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="List views and columns with their meaning.")] = False,
+) -> None:
+    """Ask the lake one SELECT, read-only. Views: manifest, samples, labels, faces, protocols, rejects."""
+    if schema:
+        _show_schema(form)
+        return
+    if question is None:
+        raise typer.BadParameter('give a SELECT, e.g. affect sql "select count(*) from manifest"')
+    wanted, cuts = answer_form(form, out), au_cuts(au_cut or [])
+    text = sys.stdin.read() if question == "-" else question
+    from manifests.query import DEFAULT_SOURCES, connect
+
+    lake = connect(session(context).lake(), _list(sources) or DEFAULT_SOURCES, au_cut=cuts)
+    answer = lake.sql(text).arrow()
+    for warning in lake.warnings:
+        note(f"warning: {warning}")
+    write_answer(answer.to_reader(), wanted, out, rows)
+
+
+def _show_schema(form: AnswerForm | None) -> None:
+    from manifests import schema
+
+    views = {"samples": "samples", "labels": "labels", "faces": "faces", "protocols": "protocols"}
+    views |= {"selections": "selections", "rejects": "rejects"}
+    rows = [(view, *column) for view, kind in views.items() for column in schema.describe(kind)]
+    show(Grid(("view", "column", "type", "meaning"), rows), Form(form.value if form else "table"))

@@ -1,0 +1,31 @@
+"""What all commands of one command line share: the lakes it names."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import typer
+
+    from manifests.lake import Lake
+
+
+@dataclass(frozen=True)
+class Session:
+    """Lake folders from bottom to top; the last one takes all writes."""
+
+    lakes: tuple[Path, ...]
+
+    def lake(self, *, create: bool = False) -> Lake:
+        """The stack of lakes, opened; with `create`, the writable one is made if it is not there."""
+        from manifests.lake import Lake
+
+        return Lake(list(self.lakes), create=create)
+
+
+def session(context: typer.Context) -> Session:
+    """The session that the `affect` callback put into the context."""
+    found: Session = context.find_object(Session) or Session((Path("lake"),))
+    return found

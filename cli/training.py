@@ -1,0 +1,185 @@
+"""affect train, evaluate, runs: recipes in, run folders out."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.examples import with_examples
+from cli.printing import Csv, Form, Grid, Json, form_of, say, show
+from cli.session import session
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from trainer.evaluate import Scores
+
+Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", envvar="AFFECT_RUNS", help="Folder of the run folders.")]
+RUNS = Path("runs")
+
+
+@with_examples(
+    ("affect train --list", "the recipes that come with affectdata"),
+    ("affect train ferplus-mobilenet --max-minutes 60", "stop cleanly after an hour"),
+    ("affect train mine.yaml --set train.epochs=5 --set train.lr=3e-4", ""),
+    ("affect train mine.yaml --resume", "go on where it stopped"),
+)
+def train(
+    context: typer.Context,
+    recipe: Annotated[
+        str | None,
+        typer.Argument(metavar="RECIPE", help="Name of a recipe of the package, or a YAML file.", show_default=False),
+    ] = None,
+    show_list: Annotated[bool, typer.Option("--list", help="List the recipes of the package.")] = False,
+    name: Annotated[
+        str | None,
+        typer.Option("--run", "--name", metavar="NAME", help="Name of the run.", show_default="the recipe's name"),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
+    changes: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="Change a field of the recipe, e.g. train.epochs=3."),
+    ] = None,
+    device: Annotated[
+        str, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda; auto takes a GPU if there is one.")
+    ] = "auto",
+    devices: Annotated[
+        int, typer.Option("--devices", metavar="N", min=1, help="How many GPUs (or CPU processes).")
+    ] = 1,
+    max_minutes: Annotated[
+        float | None, typer.Option("--max-minutes", metavar="MIN", help="Stop cleanly after so many minutes.")
+    ] = None,
+    runs: Runs = RUNS,
+) -> None:
+    """Train a recipe on the lake. Everything about the run is kept in its folder."""
+    from trainer import recipe as recipes
+
+    if show_list:
+        _list_recipes()
+        return
+    if recipe is None:
+        raise typer.BadParameter("name a recipe, or --list them")
+    chosen = recipes.load(recipe).replace(_changes(changes or [], max_minutes))
+    from trainer.fit import Machine
+    from trainer.fit import train as fit
+
+    run = fit(
+        chosen,
+        session(context).lake(),
+        runs / (name or chosen.name),
+        resume=resume,
+        machine=Machine(device, devices),
+    )
+    say([f"run: {run.path}"])
+
+
+def _changes(given: Sequence[str], max_minutes: float | None) -> dict[str, object]:
+    """`train.epochs=3` -> {"train.epochs": 3}; values are read as YAML, so that lists and null work."""
+    import yaml
+
+    changes: dict[str, object] = {} if max_minutes is None else {"train.max_minutes": max_minutes}
+    for text in given:
+        key, equals, value = text.partition("=")
+        if not (key and equals):
+            raise typer.BadParameter(f"--set {text!r} is not KEY=VALUE, such as train.epochs=3")
+        try:
+            changes[key] = yaml.safe_load(value)
+        except yaml.YAMLError:
+            raise typer.BadParameter(f"--set {text!r}: the value is not YAML") from None
+    return changes
+
+
+def _list_recipes() -> None:
+    from trainer import recipe as recipes
+
+    found = [recipes.load(name) for name in recipes.names()]
+    columns = ("recipe", "datasets", "tasks", "backbone", "about")
+    rows = [
+        (r.name, ", ".join(d.name for d in r.datasets), ", ".join(r.tasks.names), r.backbone.name, r.about)
+        for r in found
+    ]
+    show(Grid(columns, rows))
+
+
+@with_examples(
+    ("affect evaluate ferplus-mobilenet", "the protocol and role of its recipe"),
+    ("affect evaluate runs/mine --protocol five --role test", ""),
+)
+def evaluate(
+    context: typer.Context,
+    run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder, or its name under --runs.")],
+    protocol: Annotated[
+        str | None,
+        typer.Option("--protocol", metavar="NAME", help="Protocol to score by.", show_default="the recipe's"),
+    ] = None,
+    role: Annotated[
+        str | None, typer.Option("--role", metavar="ROLE", help="val or test.", show_default="the recipe's")
+    ] = None,
+    dataset: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--dataset", "-d", metavar="NAME", help="Only this dataset; repeatable.", show_default="the recipe's"
+        ),
+    ] = None,
+    device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")] = "auto",
+    allow_changed: Annotated[
+        bool, typer.Option("--allow-changed", help="Score although the lake has changed since training.")
+    ] = False,
+    as_json: Json = False,
+    as_csv: Csv = False,
+    runs: Runs = RUNS,
+) -> None:
+    """Score a run on a role of a protocol. Truth comes only from the sources that the protocol names."""
+    form = form_of(as_json, as_csv)
+    from trainer.evaluate import evaluate as score
+    from trainer.run import Run
+
+    scores = score(
+        Run(run_folder(run, runs)),
+        session(context).lake(),
+        protocol=protocol,
+        role=role,
+        datasets=dataset,
+        device=device,
+        allow_changed=allow_changed,
+    )
+    if form is Form.json:
+        say([scores.to_json().rstrip()])
+    elif form is Form.csv:
+        columns = ("dataset", "protocol", "role", "metric", "value", "samples", "variant")
+        rows = [
+            (d.dataset, d.protocol, d.role, r.name, r.value, r.rows_used, r.variant)
+            for d in scores.datasets
+            for r in d.results
+        ]
+        show(Grid(columns, rows), form)
+    else:
+        say(scores.lines())
+
+
+def _score_grid(scores: Scores) -> Grid:
+    columns = ("dataset", "protocol", "role", "metric", "variant", "value", "samples")
+    rows = [
+        (d.dataset, d.protocol, d.role, r.name, r.variant, r.value, r.rows_used)
+        for d in scores.datasets
+        for r in (*d.results, *(d.clean if d.copies or d.seen else ()))
+    ]
+    return Grid(columns, rows)
+
+
+def run_folder(run: str, runs: Path) -> Path:
+    """The folder that a name under the runs folder, or a path, stands for."""
+    return Path(run) if Path(run).is_dir() and (Path(run) / "facts.json").exists() else runs / run
+
+
+@with_examples(("affect runs", "every run in ./runs"), ("affect runs --csv", "for a spreadsheet"))
+def runs(folder: Runs = RUNS, as_json: Json = False, as_csv: Csv = False) -> None:
+    """List runs: state, epochs, score of the selection, minutes."""
+    from trainer.run import RunLine
+    from trainer.run import runs as list_runs
+
+    columns = [f.name for f in fields(RunLine)]
+    show(Grid(columns, [[getattr(line, c) for c in columns] for line in list_runs(folder)]), form_of(as_json, as_csv))

@@ -1,0 +1,96 @@
+"""What `affect` says of itself: at once, for every command, in 80 columns."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import pytest
+import typer.main
+from typer.testing import CliRunner
+
+from cli.app import app
+
+COMMANDS = sorted(typer.main.get_group(app).commands)
+
+HEAVY = ("torch", "lightning", "cv2", "duckdb", "timm", "matplotlib", "pyarrow", "pandas", "numpy", "sklearn")
+
+
+def help_of(*command: str, columns: int = 80) -> str:
+    result = CliRunner().invoke(
+        app, [*command, "--help"], env={"COLUMNS": str(columns), "TERMINAL_WIDTH": str(columns)}
+    )
+    assert result.exit_code == 0, result.output
+    return re.sub(r"\x1b\[[0-9;]*m", "", result.output)
+
+
+def test_every_command_of_the_way_is_there() -> None:
+    way = [
+        "datasets",
+        "info",
+        "ingest",
+        "coverage",
+        "sql",
+        "layers",
+        "drop",
+        "folds",
+        "align",
+        "train",
+        "evaluate",
+        "runs",
+        "demo",
+    ]
+    assert set(way) <= set(COMMANDS)
+
+
+@pytest.mark.parametrize("columns", [80, 100])
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_a_purpose_examples_and_fits_the_terminal(command: str, columns: int) -> None:
+    text = help_of(command, columns=columns)
+    assert f"Usage: affect {command}" in text.replace("Usage: root", "Usage: affect")
+    assert "Examples" in text
+    assert f"affect {command}" in text.split("Examples")[1] or command == "upgrade"
+    assert max(map(len, text.splitlines())) <= columns
+    assert "[dim]" not in text
+    assert "[bold]" not in text
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_no_example_is_broken_across_lines(command: str) -> None:
+    shown = help_of(command).split("Examples")[1].strip().splitlines()
+    assert all(line.strip()[0] in "$#" for line in shown if line.strip())
+
+
+def test_every_option_says_what_it_is_for() -> None:
+    for name, command in typer.main.get_group(app).commands.items():
+        silent = [p.name for p in command.params if not getattr(p, "help", None)]
+        assert not silent, f"{name}: {silent}"
+
+
+def test_help_imports_nothing_heavy() -> None:
+    script = (
+        "import sys\n"
+        "from cli.errors import run\n"
+        "code = run(['--help'])\n"
+        f"loaded = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "sys.exit(f'imported {loaded}' if loaded else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_importing_the_package_imports_nothing_heavy() -> None:
+    script = (
+        "import sys, affectdata\n"
+        f"loaded = [name for name in {HEAVY!r} if name in sys.modules]\n"
+        "sys.exit(f'imported {loaded}' if loaded else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_version_is_that_of_the_distribution() -> None:
+    from importlib.metadata import version
+
+    assert CliRunner().invoke(app, ["--version"]).output == f"affectdata {version('affectdata')}\n"
