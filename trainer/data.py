@@ -51,16 +51,23 @@ class Samples:
         heights, widths, channels = zip(*(store.shape for store in self.stores), strict=True)
         return heights[0], widths[0], max(channels)
 
-    def gather(self, index: npt.NDArray[np.int64]) -> Tensor:
-        """Pictures at positions `index`, uint8 [B, H, W, C]."""
+    def gather(self, index: npt.NDArray[np.int64], *, pin: bool = False) -> Tensor:
+        """Pictures at positions `index`, uint8 [B, H, W, C]; with `pin` in page-locked memory."""
         dataset, row = self.dataset[index], self.row[index]
+        pixels = torch.empty((len(index), *self.shape), dtype=torch.uint8, pin_memory=pin)
         if len(self.stores) == 1:
-            return torch.from_numpy(self.stores[0].gather(row))
-        pixels = np.empty((len(index), *self.shape), np.uint8)
-        for number in np.unique(dataset):
+            self.stores[0].gather(row, pixels.numpy())
+            return pixels
+        for number in np.unique(dataset).tolist():
             mine = dataset == number
-            pixels[mine] = self.stores[number].gather(row[mine])  # one channel spreads over three
-        return torch.from_numpy(pixels)
+            pixels.numpy()[mine] = self.stores[number].gather(row[mine])  # one channel spreads over three
+        return pixels
+
+    def prefetch(self, index: npt.NDArray[np.int64]) -> None:
+        """Ask the system to read these pictures soon, without waiting for them."""
+        dataset, row = self.dataset[index], self.row[index]
+        for number, store in enumerate(self.stores):
+            store.prefetch(row[dataset == number])
 
 
 @dataclass(frozen=True)
@@ -97,12 +104,16 @@ def prepare(recipe: Recipe, lake: Lake) -> Prepared:
     used = [used_layers(lake, d.name, recipe, recipe.sources) for d in recipe.datasets]
     stores = open_stores(lake, [d.name for d in recipe.datasets], recipe.alignment)
     splits = split_all(recipe, lake)
-    train, selection, lost = [], [], 0
+    train: list[Samples] = []
+    selection: list[Samples] = []
+    lost = 0
     for number, (choice, split) in enumerate(zip(recipe.datasets, splits, strict=True)):
         truth = truth_sources(lake, choice.name, recipe.protocol_of(choice.name))
         ours, gone = _samples(recipe, lake, choice, split.train, recipe.sources, (number, stores))
         theirs, gone_too = scored_samples(recipe, lake, choice.name, split.selection, truth, (number, stores))
-        train, selection, lost = [*train, ours], [*selection, theirs], lost + gone + gone_too
+        train.append(ours)
+        selection.append(theirs)
+        lost += gone + gone_too
     prepared = Prepared(
         _joined(train),
         _joined(selection),

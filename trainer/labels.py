@@ -70,7 +70,7 @@ def _expression(table: pa.Table, task: ExpressionTask) -> ExpressionTarget:
     classes = task.classes
     names = table["expression"].combine_chunks()
     code = pc.fill_null(pc.index_in(names, value_set=pa.array(classes)), -1).to_numpy(zero_copy_only=False)
-    code = np.where(np.asarray(pc.is_valid(names)), code, -1).astype(np.int64)
+    code = np.array(np.where(np.asarray(pc.is_valid(names)), code, -1), np.int64)
     probs = np.zeros((len(code), 0), np.float32)
     if task.soft:
         probs = _vectors(table, "expression_probs", len(voc.EXPRESSIONS))
@@ -102,8 +102,8 @@ def _landmarks(table: pa.Table, transform: Floats) -> Tensor:
 
 
 def _numbers(table: pa.Table, column: str, missing: float) -> Floats:
-    values = table[column].cast(pa.float32())
-    return np.array(pc.fill_null(values, pa.scalar(missing, pa.float32())), dtype=np.float32)
+    values = pc.fill_null(table[column].cast(pa.float32()), pa.scalar(missing, pa.float32()))
+    return np.array(values.to_numpy(), np.float32)
 
 
 def _vectors(table: pa.Table, column: str, length: int) -> Floats:
@@ -112,5 +112,5 @@ def _vectors(table: pa.Table, column: str, length: int) -> Floats:
     result = np.full((len(lists), length), np.nan, np.float32)
     known = np.asarray(pc.is_valid(lists))
     flat = pc.list_flatten(lists).cast(pa.float32())
-    result[known] = np.array(pc.fill_null(flat, np.nan), dtype=np.float32).reshape(-1, length)
+    result[known] = pc.fill_null(flat, np.nan).to_numpy(zero_copy_only=False).reshape(-1, length)
     return result

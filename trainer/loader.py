@@ -7,11 +7,10 @@ import threading
 from collections.abc import Callable, Iterator
 from queue import Empty, Full, Queue
 
-import numpy as np
 import torch
 
 from trainer.data import Samples
-from trainer.sampling import BLOCK, SPAN, Indices, Order, sequential
+from trainer.sampling import SPAN, Indices, Order, sequential
 from trainer.targets import Batch
 
 AHEAD = 2
@@ -49,22 +48,15 @@ class TrainLoader:
         self.epoch = epoch
 
     def _read_ahead(self, batches: Iterator[Indices]) -> Iterator[Indices]:
-        """The batches; while those of one window are used, a thread reads the next window block by block."""
-        windows = np.array_split(order := self.order.epoch(self.epoch), range(SPAN, len(order), SPAN))
-        reading: list[threading.Thread] = []
-        used = 0
+        """The batches; the system is asked to read each window while the one before it is used."""
+        order = self.order.epoch(self.epoch)
+        asked, used = 0, 0
         for index in batches:
-            while len(reading) < len(windows) and used >= (len(reading) - 1) * SPAN:
-                reading.append(threading.Thread(target=self._read, args=(windows[len(reading)],), daemon=True))
-                reading[-1].start()
-            reading[min(used // SPAN, len(reading) - 1)].join()
+            while asked < len(order) and used + SPAN >= asked:
+                self.samples.prefetch(order[asked : asked + SPAN])
+                asked += SPAN
             used += len(index) * self.order.world
             yield index
-
-    def _read(self, window: Indices) -> None:
-        rows = np.sort(window)
-        for block in np.array_split(rows, range(BLOCK, len(rows), BLOCK)):
-            self.samples.gather(block)
 
     def _batch(self, index: Indices) -> Batch:
         return batch_at(self.samples, index, pin=self.pin)
@@ -87,8 +79,12 @@ class ScoreLoader:
 def batch_at(samples: Samples, index: Indices, *, pin: bool = False) -> Batch:
     """The batch of samples at positions `index`, int64 [B]."""
     at = torch.from_numpy(index)
-    batch = Batch(samples.gather(index), samples.keys[at], at, samples.targets.at(at))
-    return batch.pin_memory() if pin else batch
+    pixels, keys, targets = samples.gather(index, pin=pin), samples.keys[at], samples.targets.at(at)
+    return (
+        Batch(pixels, keys.pin_memory(), at.pin_memory(), targets.pin_memory())
+        if pin
+        else Batch(pixels, keys, at, targets)
+    )
 
 
 def prefetched(order: Iterator[Indices], make: Callable[[Indices], Batch]) -> Iterator[Batch]:

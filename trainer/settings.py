@@ -219,6 +219,6 @@ class Train(Part):
     """pooled: every sample once per epoch; class_balanced: expression classes drawn alike often."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     """Arithmetic of the forward pass."""
-    seed: int = Field(default=1, ge=0)
+    seed: int = Field(default=1, ge=0, lt=1 << 31)
     """Seed of the first weights, the order of samples and the augmentation."""
     augment: Augment = Augment()

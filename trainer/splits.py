@@ -74,7 +74,7 @@ class Split:
 
 
 @dataclass(frozen=True)
-class _Roles:
+class Roles:
     """Roles of a dataset's samples: `identity` [N] and a role per task, text [N, T]; '' where there is none."""
 
     identity: pa.Table
@@ -102,7 +102,7 @@ def split_all(recipe: Recipe, lake: Lake) -> list[Split]:
         UnknownNameError, StaleLayerError: As `manifests.protocols.roles`.
         ProtocolError: Nothing is left to train on.
     """
-    found = [_roles(recipe, lake, choice.name) for choice in recipe.datasets]
+    found = [roles_of(recipe, lake, choice.name) for choice in recipe.datasets]
     scored = pa.concat_tables(r.at(r.has(*SCORED)) for r in found)
     reported = pa.concat_tables(r.at(r.has(recipe.protocol.report)) for r in found)
     splits = [_split(recipe, r, scored, reported) for r in found]
@@ -117,7 +117,7 @@ def split_all(recipe: Recipe, lake: Lake) -> list[Split]:
     return splits
 
 
-def _roles(recipe: Recipe, lake: Lake, dataset: str) -> _Roles:
+def roles_of(recipe: Recipe, lake: Lake, dataset: str) -> Roles:
     who = identity(lake, dataset)
     ids = who["sample_id"].combine_chunks()
     columns = []
@@ -126,10 +126,10 @@ def _roles(recipe: Recipe, lake: Lake, dataset: str) -> _Roles:
         at = pc.index_in(ids, value_set=named["sample_id"].combine_chunks())
         role = pc.fill_null(named["role"].combine_chunks().take(at), "")
         columns.append(np.asarray(role.to_numpy(zero_copy_only=False), dtype=np.str_))
-    return _Roles(who, np.stack(columns, 1))
+    return Roles(who, np.stack(columns, 1))
 
 
-def _split(recipe: Recipe, found: _Roles, scored: pa.Table, reported: pa.Table) -> Split:
+def _split(recipe: Recipe, found: Roles, scored: pa.Table, reported: pa.Table) -> Split:
     candidates = found.has("train") & ~found.has(*SCORED)
     shared = {key: mask & candidates for key, mask in leaks(found.identity, scored, KEYS).items()}
     leaking = np.logical_or.reduce(list(shared.values()))
@@ -138,7 +138,7 @@ def _split(recipe: Recipe, found: _Roles, scored: pa.Table, reported: pa.Table) 
     if recipe.keep_copies:
         copies, role = _copies(found, scored)
         train |= copies
-    kept = _Roles(found.identity, role)
+    kept = Roles(found.identity, role)
     if recipe.selection.share is not None:
         chosen = _held_out(found.identity, train & ~copies, recipe.selection.share, recipe.train.seed)
         train &= ~chosen
@@ -158,7 +158,7 @@ def _split(recipe: Recipe, found: _Roles, scored: pa.Table, reported: pa.Table) 
     return Split(kept.part(train, "train"), selection, counts)
 
 
-def _copies(found: _Roles, scored: pa.Table) -> tuple[Mask, npt.NDArray[np.str_]]:
+def _copies(found: Roles, scored: pa.Table) -> tuple[Mask, npt.NDArray[np.str_]]:
     """Unscored samples that share pixels, and nothing else, with a scored one; and roles in which they train."""
     shared = leaks(found.identity, scored, KEYS)
     others = np.logical_or.reduce([mask for key, mask in shared.items() if key != "pixels"])

@@ -1,0 +1,230 @@
+"""A run's score on a role that has chosen nothing, against truth that people gave."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import torch
+from safetensors.torch import load_file
+from torch import nn
+
+from manifests.errors import ProtocolError, RunError, UnknownNameError
+from manifests.lake import Lake
+from manifests.protocols import KEYS, identity, leaks, truth_sources
+from manifests.storage import storage_errors
+from trainer.augment import normalised, with_channels
+from trainer.data import Samples, open_stores, scored_samples, used_layers
+from trainer.figures import draw_confusion
+from trainer.fit import SCORE_BATCH, Machine
+from trainer.loader import ScoreLoader
+from trainer.network import network_for
+from trainer.predictions import Predictions, to_table
+from trainer.recipe import Recipe
+from trainer.run import SCORES, WEIGHTS, Run, write_text
+from trainer.scores import WITHOUT_COPIES, DatasetScores, Scores
+from trainer.scoring import confusion_of, score
+from trainer.splits import SCORED, Mask, Part, roles_of
+
+
+def evaluate(
+    run: Run,
+    lake: Lake,
+    *,
+    protocol: str | None = None,
+    role: str | None = None,
+    datasets: Sequence[str] | None = None,
+    device: str = "auto",
+    allow_changed: bool = False,
+) -> Scores:
+    """Score a run once; writes predictions, `scores.json` and `confusion.png`, and logs that the role was opened.
+
+    Args:
+        run: A finished run.
+        lake: The lake it was trained on.
+        protocol: Protocol to score under; the run's own by default.
+        role: val or test; the role that the run's recipe reports by default.
+        datasets: Which datasets; the recipe's by default, as far as they have samples with that role.
+        device: auto, cpu or cuda.
+        allow_changed: Score although samples, crops or truth have changed since training.
+
+    Raises:
+        ProtocolError: The role chose this run's epoch; the protocol accepts truth that a rule or a network made
+            (`co-*`, `teacher-*`, `landmarks-*`); or nothing has that role.
+        RunError: The lake has changed since the run was trained.
+        UnknownNameError, StaleLayerError: As for training.
+    """
+    recipe = _asked(run, protocol)
+    role = role or recipe.protocol.report
+    _check_role(run, recipe, role)
+    names = list(datasets or [d.name for d in recipe.datasets])
+    accelerator = Machine(device=device).accelerator
+    network = load_network(run).to(accelerator)
+    scores, tables = [], {}
+    for name in names:
+        truth = truth_sources(lake, name, recipe.protocol_of(name))
+        if not allow_changed:
+            _check_unchanged(run, recipe, lake, name, truth)
+        part = _part(recipe, lake, name, role)
+        if not len(part) and datasets is None and len(names) > 1:
+            continue  # of several datasets that trained together, those without this role are not scored
+        samples, lost = scored_samples(
+            recipe, lake, name, part, truth, (0, open_stores(lake, [name], recipe.alignment))
+        )
+        _check_some(recipe, name, role, samples)
+        run.log_opening(
+            dataset=name, protocol=recipe.protocol_of(name), fold=recipe.protocol.fold, role=role, samples=len(samples)
+        )
+        predictions = predict(network, recipe, samples, accelerator)
+        scores.append(_scores(run, recipe, lake, (name, role, truth), (samples, predictions, lost)))
+        tables[name] = to_table(samples.ids, recipe.tasks, predictions, samples.targets)
+    if not scores:
+        raise ProtocolError(f"no dataset of run {run.name} has samples with role {role}", then="--role val or test")
+    result = Scores(run.name, run.facts.best_epoch, tuple(scores))
+    _write(run, result, tables)
+    return result
+
+
+def load_network(run: Run) -> nn.Module:
+    """The network of a run with its best weights, in evaluation mode.
+
+    Raises:
+        RunError: The weights are missing or of another network.
+    """
+    recipe = run.recipe.replace({"backbone.pretrained": False})
+    network = network_for(recipe, tuple(run.facts.crop))
+    try:
+        network.load_state_dict(load_file(run.path / WEIGHTS))
+    except (OSError, RuntimeError) as error:
+        raise RunError(
+            f"weights of run {run.path} do not load", found=str(error)[:200], expected=f"{WEIGHTS} as training wrote it"
+        ) from None
+    return network.eval()
+
+
+@torch.inference_mode()
+def predict(network: nn.Module, recipe: Recipe, samples: Samples, device: str = "cpu") -> Predictions:
+    """Predictions of a network, without augmentation, in the order of `samples`."""
+    parts = []
+    for batch in ScoreLoader(samples, SCORE_BATCH, pin=device == "cuda"):
+        pixels = batch.pixels.to(device, non_blocking=True)
+        images = normalised(with_channels(pixels, recipe.backbone.in_chans), recipe.input)
+        parts.append(Predictions.of(network(images)))
+    return Predictions.joined(parts, np.arange(len(samples), dtype=np.int64))
+
+
+def _asked(run: Run, protocol: str | None) -> Recipe:
+    """The run's recipe under the protocol that was asked for."""
+    recipe = run.recipe
+    if protocol is None or protocol == recipe.protocol.name:
+        return recipe
+    datasets = tuple(d.model_copy(update={"protocol": None}) for d in recipe.datasets)
+    asked = recipe.protocol.model_copy(update={"name": protocol, "fold": None})
+    return recipe.model_copy(update={"protocol": asked, "datasets": datasets})
+
+
+def _check_role(run: Run, recipe: Recipe, role: str) -> None:
+    if role not in SCORED:
+        raise UnknownNameError("role to score", role, SCORED)
+    if role == run.recipe.selection.role and recipe.protocol.name == run.recipe.protocol.name:
+        raise ProtocolError(
+            f"role {role} chose epoch {run.facts.best_epoch} of run {run.name}: it cannot be reported too",
+            expected=f"role {run.recipe.protocol.report}",
+            then=f"metrics.csv of the run holds its {role} values, as what they are",
+        )
+
+
+def _check_unchanged(run: Run, recipe: Recipe, lake: Lake, dataset: str, truth: Sequence[str]) -> None:
+    trained = run.facts.fingerprints.get(dataset)
+    if trained is None:
+        return  # another dataset than the run was trained on
+    now = {layer.key: layer.facts.fingerprint for layer in used_layers(lake, dataset, recipe, truth)}
+    watched = ["samples", f"crops/{recipe.alignment}", f"protocols/{recipe.protocol_of(dataset)}"]
+    watched += [key for key in now if key.startswith("labels/")]
+    changed = [key for key in watched if key in trained and key in now and trained[key] != now[key]]
+    if changed:
+        raise RunError(
+            f"{dataset} has changed since run {run.name} was trained",
+            found=", ".join(changed),
+            expected="the layers that the run's facts.json names",
+            then="train again, or --allow-changed to score all the same",
+        )
+
+
+def _part(recipe: Recipe, lake: Lake, dataset: str, role: str) -> Part:
+    found = roles_of(recipe, lake, dataset)
+    return found.part(found.has(role), role)
+
+
+def _check_some(recipe: Recipe, dataset: str, role: str, samples: Samples) -> None:
+    if not len(samples):
+        raise ProtocolError(
+            f"protocol {recipe.protocol_of(dataset)} of {dataset} has no sample with role {role} and a crop",
+            then=f"affect sql \"select role, count(*) from protocols where dataset = '{dataset}' group by all\"",
+        )
+
+
+def _scores(
+    run: Run,
+    recipe: Recipe,
+    lake: Lake,
+    asked: tuple[str, str, tuple[str, ...]],
+    found: tuple[Samples, Predictions, int],
+) -> DatasetScores:
+    (dataset, role, truth), (samples, predictions, lost) = asked, found
+    copies, seen = _related(run, recipe, lake, dataset, samples.ids)
+    kept = ~(copies | seen)
+    clean = score(recipe.tasks, predictions.at(kept), samples.targets.at(torch.from_numpy(kept)))
+    return DatasetScores(
+        dataset=dataset,
+        protocol=recipe.protocol_of(dataset),
+        role=role,
+        fold=recipe.protocol.fold,
+        truth=truth,
+        samples=len(samples),
+        without_crop=lost,
+        copies=int(copies.sum()),
+        seen=int(seen.sum()),
+        results=tuple(score(recipe.tasks, predictions, samples.targets)),
+        clean=tuple(replace(r, variant=f"{r.variant} {WITHOUT_COPIES}".strip()) for r in clean),
+        confusion=confusion_of(recipe.tasks, predictions, samples.targets),
+    )
+
+
+def _related(run: Run, recipe: Recipe, lake: Lake, dataset: str, ids: npt.NDArray[np.object_]) -> tuple[Mask, Mask]:
+    """Which scored samples have a copy in the protocol's training part, and which share a key with what the run saw."""
+    found = roles_of(recipe, lake, dataset)
+    at = pc.index_in(pa.array(ids.tolist(), pa.string()), value_set=found.identity["sample_id"].combine_chunks())
+    scored = found.identity.take(at)
+    copies = leaks(scored, found.at(found.has("train", "ignore") & ~found.has(*SCORED)), ("pixels",))["pixels"]
+    history = run.samples
+    tables = []
+    for name in sorted(set(history["dataset"].to_pylist()) & set(lake.datasets())):
+        who = identity(lake, name)
+        tables.append(who.filter(pc.is_in(who["sample_id"], value_set=history["sample_id"].combine_chunks())))
+    if not tables:
+        return copies, np.zeros_like(copies)
+    known = pa.concat_tables(tables)
+    same = np.asarray(pc.is_in(scored["sample_id"], value_set=known["sample_id"].combine_chunks()).combine_chunks())
+    return copies, np.logical_or.reduce([same, *leaks(scored, known, KEYS).values()])
+
+
+def _write(run: Run, scores: Scores, tables: dict[str, pa.Table]) -> None:
+    folder = run.path / "predictions"
+    with storage_errors(run.path):
+        folder.mkdir(exist_ok=True)
+        for d in scores.datasets:
+            pq.write_table(tables[d.dataset], folder / f"{d.dataset}-{d.role}.parquet")
+    write_text(run.path / SCORES, scores.to_json())
+    matrices = {
+        f"{d.dataset} {d.role}: top1 {d.value('top1'):.3f}, uar {d.value('uar'):.3f}": d.confusion
+        for d in scores.datasets
+        if d.confusion is not None
+    }
+    if matrices:
+        draw_confusion(run.path / "confusion.png", matrices)

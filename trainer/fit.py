@@ -1,0 +1,234 @@
+"""Training: a recipe and a lake to a run folder."""
+
+from __future__ import annotations
+
+import logging
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import lightning as L
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import nn
+
+from manifests.errors import RecipeError
+from manifests.lake import Lake
+from manifests.storage import storage_errors
+from trainer.callbacks import Clock, Divergence, Keeper, Screen
+from trainer.data import Prepared, Samples, prepare
+from trainer.learner import Learner
+from trainer.loader import ScoreLoader, TrainLoader, fits_in_memory
+from trainer.network import network_for
+from trainer.recipe import Recipe
+from trainer.run import RESUME, SAMPLES, Run, RunFacts, start, write_facts
+from trainer.sampling import Order, class_weights
+from trainer.scoring import check_selection
+
+SCORE_BATCH = 256
+"""Pictures per step where nothing is trained."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where training runs.
+
+    Args:
+        device: auto (a GPU if there is one), cpu or cuda.
+        devices: Number of processes, one per GPU or, on the CPU, as many as asked for; more than one trains by DDP.
+        nodes: Number of machines (SLURM).
+    """
+
+    device: str = "auto"
+    devices: int = 1
+    nodes: int = 1
+
+    @property
+    def accelerator(self) -> str:
+        """cpu or cuda.
+
+        Raises:
+            RecipeError: A GPU is asked for and there is none, or an unknown device.
+        """
+        if self.device not in ("auto", "cpu", "cuda"):
+            raise RecipeError(f"device {self.device!r}", expected="auto, cpu or cuda")
+        if self.device == "cuda" and not torch.cuda.is_available():
+            raise RecipeError("device cuda", found="no usable GPU", then="--device cpu, or install the GPU's driver")
+        return "cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def train(
+    recipe: Recipe,
+    lake: Lake,
+    run_dir: Path,
+    *,
+    resume: bool = False,
+    machine: Machine | None = None,
+    say: Callable[[str], None] = print,
+) -> Run:
+    """Train a recipe and keep the epoch that scores best on its selection samples.
+
+    Args:
+        recipe: The experiment.
+        lake: Where its datasets, labels and crops lie.
+        run_dir: Run folder; new, unless `resume`.
+        resume: Go on with an interrupted run of the same recipe on the same layers.
+        machine: Where it runs.
+        say: Receives one line of text at a time: what was dropped, one line per epoch.
+
+    Raises:
+        RecipeError, ProtocolError, UnknownNameError, StaleLayerError: The recipe does not fit itself or the lake.
+        RunError: The folder holds another run, or training diverged.
+        StorageError: The disk refuses.
+    """
+    machine, run_dir = machine or Machine(), Path(run_dir)
+    check_selection(recipe)
+    _check_precision(recipe, machine)
+    with _quiet():
+        L.seed_everything(recipe.train.seed, verbose=False)
+        prepared = prepare(recipe, lake)
+        network = network_for(recipe, prepared.train.shape)
+        facts = _facts(recipe, prepared, network, machine)
+        trainer, learner, keeper = _trainer(recipe, run_dir, prepared, network, machine, say)
+        if trainer.is_global_zero:
+            start(run_dir, recipe, facts, resume=resume)
+            _write_samples(run_dir, recipe, prepared)
+            for line in prepared.lines():
+                say(line)
+        checkpoint = run_dir / RESUME if resume and (run_dir / RESUME).exists() else None
+        _fit(trainer, learner, recipe, prepared, checkpoint)
+        if trainer.is_global_zero:
+            _finish(run_dir, facts, keeper)
+        trainer.strategy.barrier("finished")
+    return Run(run_dir)
+
+
+def _trainer(
+    recipe: Recipe, run_dir: Path, prepared: Prepared, network: nn.Module, machine: Machine, say: Callable[[str], None]
+) -> tuple[L.Trainer, Learner, Keeper]:
+    steps = math.ceil(len(prepared.train) / recipe.train.batch)
+    clock = Clock(recipe.train.max_minutes)
+    keeper = Keeper(run_dir, clock)
+    trainer = L.Trainer(
+        accelerator=machine.accelerator,
+        devices=machine.devices,
+        num_nodes=machine.nodes,
+        strategy="ddp" if machine.devices * machine.nodes > 1 else "auto",
+        precision=recipe.train.precision,
+        max_epochs=recipe.train.epochs,
+        gradient_clip_val=recipe.train.clip,
+        callbacks=[clock, Divergence(), keeper, Screen(keeper, say)],
+        logger=TensorBoardLogger(run_dir, name="tensorboard", version=""),
+        log_every_n_steps=min(50, steps),
+        use_distributed_sampler=False,
+        num_sanity_val_steps=0,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        benchmark=machine.accelerator == "cuda",
+    )
+    return trainer, Learner(recipe, network, steps * recipe.train.epochs, prepared.selection.targets), keeper
+
+
+def _fit(trainer: L.Trainer, learner: Learner, recipe: Recipe, prepared: Prepared, checkpoint: Path | None) -> None:
+    rank, world, pin = trainer.global_rank, trainer.world_size, torch.cuda.is_available()
+    order = order_for(recipe, prepared.train, rank, world)
+    trainer.fit(
+        learner,
+        TrainLoader(prepared.train, order, pin=pin),
+        ScoreLoader(prepared.selection, SCORE_BATCH, rank=rank, world=world, pin=pin),
+        ckpt_path=checkpoint,
+        weights_only=True,
+    )
+
+
+def order_for(recipe: Recipe, samples: Samples, rank: int = 0, world: int = 1) -> Order:
+    """The order in which a recipe draws its training samples; blocks are shuffled where memory is too small.
+
+    Raises:
+        RecipeError: Classes are to be balanced and there is no expression task.
+    """
+    weights = None
+    if recipe.train.sampler == "class_balanced":
+        if samples.targets.expression is None:
+            raise RecipeError("train.sampler class_balanced", expected="an expression task, whose classes it balances")
+        weights = class_weights(samples.targets.expression.code.numpy())
+    blocks = not fits_in_memory(samples)
+    return Order(len(samples), recipe.train.batch, recipe.train.seed, rank, world, blocks, weights)
+
+
+def _check_precision(recipe: Recipe, machine: Machine) -> None:
+    if recipe.train.precision == "16-mixed" and machine.accelerator == "cpu":
+        raise RecipeError("train.precision 16-mixed", found="training on the CPU", expected="32-true or bf16-mixed")
+
+
+def _facts(recipe: Recipe, prepared: Prepared, network: nn.Module, machine: Machine) -> RunFacts:
+    device = torch.cuda.get_device_name(0) if machine.accelerator == "cuda" else "cpu"
+    return RunFacts(
+        state="training",
+        fingerprints=prepared.fingerprints,
+        sources=list(recipe.sources),
+        protocol={d.name: recipe.protocol_of(d.name) for d in recipe.datasets},
+        crop=list(prepared.train.shape),
+        samples={
+            "train": len(prepared.train),
+            "selection": len(prepared.selection),
+            "without_crop": prepared.without_crop,
+        },
+        dropped={dataset: {**asdict(counts), "leaking": dict(counts.leaking)} for dataset, counts in prepared.counts},
+        parameters=sum(p.numel() for p in network.parameters()),
+        device=f"{machine.devices * machine.nodes} x {device}",
+    )
+
+
+def _write_samples(run_dir: Path, recipe: Recipe, prepared: Prepared) -> None:
+    names = [d.name for d in recipe.datasets]
+    tables = [
+        pa.table(
+            {
+                "sample_id": pa.array(samples.ids.tolist(), pa.string()),
+                "dataset": pa.array([names[number] for number in samples.dataset.tolist()], pa.string()),
+                "role": pa.repeat(role, len(samples)),
+            }
+        )
+        for role, samples in (("train", prepared.train), ("selection", prepared.selection))
+    ]
+    with storage_errors(run_dir):
+        pq.write_table(pa.concat_tables(tables), run_dir / SAMPLES)
+
+
+def _finish(run_dir: Path, facts: RunFacts, keeper: Keeper) -> None:
+    from trainer.figures import draw_curves
+
+    done = replace(
+        facts,
+        state="finished",
+        epochs=len(keeper.rows),
+        best_epoch=keeper.best_epoch,
+        best_score=keeper.best_score,
+        minutes=round(keeper.clock.seconds / 60, 3),
+        images_per_second=round(keeper.images_per_second, 1),
+    )
+    draw_curves(run_dir / "curves.png", keeper.rows, keeper.best_epoch)
+    write_facts(run_dir, done)
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep Lightning's advice off the screen: it speaks to people who write training loops."""
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="lightning")
+        for logger in loggers:
+            logger.setLevel(logging.ERROR)
+        try:
+            yield
+        finally:
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)

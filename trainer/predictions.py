@@ -1,0 +1,98 @@
+"""What a network says about N samples, in the units that metrics and files use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from torch import Tensor
+
+from manifests import vocabulary as voc
+from manifests.vocabulary import au_column
+from trainer.settings import Tasks
+from trainer.targets import Targets
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """Predictions of N samples; a task that the network has no head for is None."""
+
+    expression: Floats | None = None
+    """Class probabilities, float32 [N, C]."""
+    va: Floats | None = None
+    """Valence and arousal as put out, not clipped, float32 [N, 2]."""
+    au: Floats | None = None
+    """Probability of presence, float32 [N, K]."""
+    landmarks: Floats | None = None
+    """Crop pixels, float32 [N, 68, 2]."""
+
+    @classmethod
+    def of(cls, outputs: Mapping[str, Tensor]) -> Predictions:
+        """Predictions from the raw outputs of a network: logits, values, logits, crop pixels; [B, J] each."""
+        raw = {task: output.detach().float() for task, output in outputs.items()}
+        return cls(
+            torch.softmax(raw["expression"], 1).cpu().numpy() if "expression" in raw else None,
+            raw["va"].cpu().numpy() if "va" in raw else None,
+            torch.sigmoid(raw["au"]).cpu().numpy() if "au" in raw else None,
+            raw["landmarks"].reshape(-1, 68, 2).cpu().numpy() if "landmarks" in raw else None,
+        )
+
+    @classmethod
+    def joined(cls, parts: list[Predictions], order: npt.NDArray[np.int64]) -> Predictions:
+        """The parts one after the other, each row put at its place `order`, int64 [N]."""
+
+        def column(name: str) -> Floats | None:
+            if getattr(parts[0], name) is None:
+                return None
+            rows = np.concatenate([getattr(part, name) for part in parts])
+            result: Floats = np.empty((int(order.max()) + 1, *rows.shape[1:]), np.float32)
+            result[order] = rows
+            return result
+
+        return cls(column("expression"), column("va"), column("au"), column("landmarks"))
+
+    def at(self, rows: npt.NDArray[np.bool_]) -> Predictions:
+        """The rows where `rows`, bool [N], is true."""
+        kept = [None if p is None else p[rows] for p in (self.expression, self.va, self.au, self.landmarks)]
+        return Predictions(*kept)
+
+
+def to_table(ids: npt.NDArray[np.object_], tasks: Tasks, predictions: Predictions, truth: Targets) -> pa.Table:
+    """Predictions beside their truth, one row per sample, sorted by sample_id; NULL where the truth is unknown.
+
+    Columns: `sample_id`; `expression` (truth), `expression_predicted`, `p_<class>`; `valence`, `arousal` and their
+    `_predicted`; `auNN` and `p_auNN`; `landmarks` and `landmarks_predicted` (136 numbers, crop pixels).
+    """
+    columns: dict[str, pa.Array] = {"sample_id": pa.array(ids.tolist(), pa.string())}
+    if tasks.expression and predictions.expression is not None and truth.expression:
+        names = np.array(tasks.expression.classes, object)
+        code = truth.expression.code.numpy()
+        columns["expression"] = pa.array(names[code], pa.string(), mask=code < 0)
+        columns["expression_predicted"] = pa.array(names[predictions.expression.argmax(1)], pa.string())
+        columns |= {f"p_{n}": pa.array(p) for n, p in zip(names, predictions.expression.T, strict=True)}
+    if tasks.va and predictions.va is not None and truth.va:
+        for axis, name in enumerate(("valence", "arousal")):
+            values = truth.va.values[:, axis].numpy()
+            columns[name] = pa.array(values, mask=np.isnan(values))
+            columns[f"{name}_predicted"] = pa.array(np.ascontiguousarray(predictions.va[:, axis]))
+    if tasks.au and predictions.au is not None and truth.au:
+        for k, au in enumerate(tasks.au.aus):
+            present = truth.au.present[:, k].numpy()
+            columns[au_column(au)] = pa.array(present, mask=present < 0)
+            columns[f"p_{au_column(au)}"] = pa.array(np.ascontiguousarray(predictions.au[:, k]))
+    if tasks.landmarks and predictions.landmarks is not None and truth.landmarks:
+        columns["landmarks"] = _points(truth.landmarks.points.numpy())
+        columns["landmarks_predicted"] = _points(predictions.landmarks)
+    return pa.table(columns).sort_by("sample_id")
+
+
+def _points(points: Floats) -> pa.Array:
+    flat = points.reshape(-1)
+    length = 2 * len(voc.LANDMARK_MIRROR)
+    return pa.FixedSizeListArray.from_arrays(pa.array(flat, mask=np.isnan(flat)), length)

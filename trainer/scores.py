@@ -1,0 +1,108 @@
+"""What `evaluate` returns and writes: every metric per dataset, with and without copies of training pictures."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+from manifests.errors import UnknownNameError
+from trainer.metrics.classified import Confusion
+from trainer.metrics.result import MetricResult
+
+WITHOUT_COPIES = "without copies"
+
+
+@dataclass(frozen=True)
+class DatasetScores:
+    """Scores of one dataset."""
+
+    dataset: str
+    protocol: str
+    role: str
+    fold: int | None
+    truth: tuple[str, ...]
+    """Label sources that the truth came from, in order."""
+    samples: int
+    """Samples with this role that have a crop."""
+    without_crop: int
+    """Samples with this role that have none, and are not scored."""
+    copies: int
+    """Scored samples whose picture is identical to one that the protocol gives to training."""
+    seen: int
+    """Scored samples that share a person, clip or picture with one that this run trained on or chose by."""
+    results: tuple[MetricResult, ...]
+    """Every metric over all scored samples."""
+    clean: tuple[MetricResult, ...]
+    """The same without `copies` and `seen`."""
+    confusion: Confusion | None
+    """Truth against prediction of the expression task."""
+
+    def value(self, name: str, *, clean: bool = False) -> float:
+        """One metric by name.
+
+        Raises:
+            UnknownNameError: The run has no such metric.
+        """
+        results = {result.name: result.value for result in (self.clean if clean else self.results)}
+        if name not in results:
+            raise UnknownNameError("metric", name, results)
+        return results[name]
+
+    def recalls(self) -> list[tuple[str, float, int]]:
+        """Class, recall (NaN: not in the truth) and number of samples of the expression task."""
+        if self.confusion is None:
+            return []
+        table = self.confusion
+        return list(zip(table.classes, table.recall.tolist(), table.truths.tolist(), strict=True))
+
+
+@dataclass(frozen=True)
+class Scores:
+    """Scores of a run under one protocol and role."""
+
+    run: str
+    epoch: int
+    """Epoch, from 0, whose weights were scored."""
+    datasets: tuple[DatasetScores, ...]
+
+    def lines(self) -> Iterator[str]:
+        """One fact a line, for people."""
+        for d in self.datasets:
+            fold = "" if d.fold is None else f" fold {d.fold}"
+            yield f"{d.dataset} {d.protocol}{fold} {d.role}: {d.samples:,} samples, truth {', '.join(d.truth)}"
+            if d.without_crop:
+                yield f"  {d.without_crop:,} more have no crop and are not scored"
+            if d.copies:
+                yield f"  {d.copies:,} are pixel-identical to a training picture of the protocol"
+            if d.seen:
+                yield f"  {d.seen:,} share a person, clip or picture with what THIS RUN was trained or selected on"
+            for result, clean in zip(d.results, d.clean, strict=True):
+                other = f"  ({clean.value:.4f} without copies)" if d.copies or d.seen else ""
+                flags = f"  [{'; '.join(result.flags)}]" if result.flags else ""
+                yield f"  {result.name:14} {result.value:.4f}  n {result.rows_used:,}{other}{flags}"
+            for name, recall, count in d.recalls():
+                yield f"  recall {name:10} {'-' if math.isnan(recall) else f'{recall:.3f}'}  n {count:,}"
+
+    def to_json(self) -> str:
+        """JSON with every result, NaN as null."""
+        tree = {"run": self.run, "epoch": self.epoch, "datasets": [_plain(d) for d in self.datasets]}
+        return json.dumps(tree, indent=1, ensure_ascii=False) + "\n"
+
+
+def _plain(scores: DatasetScores) -> dict[str, Any]:
+    tree = asdict(replace(scores, confusion=None))
+    tree["confusion"] = None if scores.confusion is None else scores.confusion.matrix.tolist()
+    tree["classes"] = None if scores.confusion is None else list(scores.confusion.classes)
+    return {name: _finite(value) for name, value in tree.items()}
+
+
+def _finite(value: Any) -> Any:
+    """The value with NaN as None, which JSON has a word for."""
+    if isinstance(value, float):
+        return None if math.isnan(value) else value
+    if isinstance(value, dict):
+        return {name: _finite(inner) for name, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
