@@ -56,8 +56,7 @@ def read_hints(lake: Lake, dataset: str, *, landmarks: bool) -> Hints:
 
 def _landmark_layers(lake: Lake, dataset: str) -> list[Layer]:
     layers = [layer for layer in lake.layers(dataset) if layer.kind == "labels" and not layer.stale]
-    found = [layer for pattern in LANDMARK_SOURCES for layer in layers if fnmatchcase(layer.name, pattern)]
-    return list(dict.fromkeys(found))
+    return [layer for pattern in LANDMARK_SOURCES for layer in layers if fnmatchcase(layer.name, pattern)]
 
 
 def _fill(boxes: NDArray[np.float32], points: NDArray[np.float32], ids: pa.ChunkedArray, labels: pa.Table) -> bool:

@@ -1,0 +1,258 @@
+"""`align` makes one crop per face, says what became of every other sample, and can be stopped anywhere."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from affectdata.faces import align as engine
+from affectdata.faces import chunks, geometry, plan
+from affectdata.faces.align import AlignOptions, AlignProgress, align
+from affectdata.faces.alignments import alignment
+from affectdata.faces.sheet import write_sheet
+from manifests.crops import CropStore
+from manifests.errors import AffectError, StorageError, UnknownNameError
+from manifests.lake import Lake
+from tests.affectdata.faces.conftest import (
+    COUNT,
+    LABELS_ONLY,
+    MISSING,
+    TRUNCATED,
+    WITHOUT_POINTS,
+    landmarks,
+    publish_toy,
+)
+
+SMALL = AlignOptions(workers=2, chunk=4)
+BAD = {TRUNCATED, MISSING, LABELS_ONLY}
+
+
+def published(lake: Lake) -> dict[str, bytes]:
+    """Every file of the current generation of `toy`."""
+    folder = (lake.home / "toy").resolve()
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def statuses(lake: Lake, detector: str) -> list[str]:
+    return lake.read("toy", f"faces/{detector}", ["status"]).column("status").to_pylist()
+
+
+def test_every_sample_gets_a_crop_or_a_reason(toy: Lake) -> None:
+    summary = align(toy, "toy", detector="dataset", options=SMALL)
+    found = statuses(toy, "dataset")
+    assert len(found) == COUNT
+    assert {n for n in range(COUNT) if found[n] != "found"} == BAD | {WITHOUT_POINTS}
+    assert found[LABELS_ONLY] == "no-media"
+    assert found[WITHOUT_POINTS] == "no-points"
+    assert summary.crops == COUNT - 4
+    assert sum(summary.statuses.values()) == summary.samples == COUNT
+    assert len(CropStore(toy, "toy", "arcface112")) == summary.crops
+
+
+def test_every_decoded_picture_has_its_size_and_pixel_hash(toy: Lake) -> None:
+    align(toy, "toy", detector="dataset", options=SMALL)
+    rows = toy.read("toy", "faces/dataset").to_pylist()
+    assert all((row["pixel_hash"] is None) == (n in BAD) for n, row in enumerate(rows))
+    assert len({row["pixel_hash"] for row in rows} - {None}) == COUNT - len(BAD)
+    assert (rows[0]["width"], rows[0]["height"]) == (80, 60)
+
+
+def test_the_stored_transform_takes_the_datasets_points_to_the_template(toy: Lake) -> None:
+    align(toy, "toy", detector="dataset", alignment="fbn96", options=SMALL)
+    store = CropStore(toy, "toy", "fbn96")
+    for row, sample in enumerate(store.sample_ids.to_pylist()):
+        points = geometry.five_points(landmarks(int(sample[-2:])))
+        expected = alignment("fbn96").transform(points, (80, 60))
+        assert geometry.to_crop(points, store.transform[row]) == pytest.approx(
+            geometry.apply(expected, points), abs=1e-3
+        )
+
+
+def test_whole_pictures_are_resized_with_a_hash_and_without_a_box(toy: Lake) -> None:
+    summary = align(toy, "toy", alignment="resize48", options=replace(SMALL, gray=True))
+    assert (summary.detector, summary.crops) == ("whole", COUNT - len(BAD))
+    store = CropStore(toy, "toy", "resize48")
+    assert store.shape == (48, 48, 1)
+    assert toy.layer("toy", "crops/resize48").facts.extra["color"] == "gray"
+    faces = toy.read("toy", "faces/whole")
+    assert faces.column("box_x1").null_count == COUNT
+    assert faces.column("pixel_hash").null_count == len(BAD)
+    picture = cv2.cvtColor(cv2.imread(str(toy.root("toy") / "00.png")), cv2.COLOR_BGR2GRAY)
+    shrunk = cv2.resize(cv2.resize(picture, (48, 48), interpolation=cv2.INTER_AREA), (48, 48))
+    assert np.abs(store.gather(np.array([0]))[0, ..., 0].astype(int) - shrunk).max() <= 1
+
+
+def test_crops_of_colour_pictures_are_rgb(lake: Lake, tmp_path: Path) -> None:
+    publish_toy(lake, tmp_path / "toy")
+    cv2.imwrite(str(tmp_path / "toy" / "00.png"), np.full((48, 48, 3), (10, 20, 200), np.uint8))  # cv2: BGR, red
+    align(lake, "toy", alignment="resize48", options=SMALL)
+    assert (CropStore(lake, "toy", "resize48").gather(np.array([0])) == (200, 20, 10)).all()
+
+
+def test_a_second_run_does_nothing_and_says_so(toy: Lake) -> None:
+    align(toy, "toy", detector="dataset", options=SMALL)
+    before = (toy.home / "toy").resolve()
+    again = align(toy, "toy", detector="dataset", options=SMALL)
+    assert again.unchanged
+    assert "nothing to do" in again.lines()[0]
+    assert (toy.home / "toy").resolve() == before
+
+
+def test_two_alignments_share_one_faces_layer_and_both_stay_fresh(toy: Lake) -> None:
+    align(toy, "toy", detector="dataset", options=SMALL)
+    align(toy, "toy", detector="dataset", alignment="fbn96", options=SMALL)
+    assert {layer.key: layer.stale for layer in toy.layers("toy")} == {
+        "crops/arcface112": "", "crops/fbn96": "", "faces/dataset": "", "labels/human": "", "samples": "",
+    }  # fmt: skip
+
+
+def test_other_options_align_again(toy: Lake) -> None:
+    align(toy, "toy", alignment="resize48", options=SMALL)
+    again = align(toy, "toy", alignment="resize48", options=replace(SMALL, gray=True))
+    assert not again.unchanged
+    assert CropStore(toy, "toy", "resize48").shape == (48, 48, 1)
+
+
+def test_without_a_face_the_policy_decides_what_is_cut_out(toy: Lake) -> None:
+    summary = align(toy, "toy", detector="dataset", options=replace(SMALL, no_face="centre"))
+    assert summary.crops == COUNT - len(BAD)
+    assert statuses(toy, "dataset")[WITHOUT_POINTS] == "no-points"
+    store = CropStore(toy, "toy", "arcface112")
+    row = store.locate([f"toy/{WITHOUT_POINTS:02d}"])[0]
+    middle = geometry.to_crop([39.5, (60 + WITHOUT_POINTS - 1) / 2], store.transform[row])
+    assert middle == pytest.approx(np.array([55.5, 55.5]), abs=1e-4)
+
+
+def test_the_limit_takes_the_first_samples(toy: Lake) -> None:
+    assert align(toy, "toy", detector="dataset", options=replace(SMALL, limit=2)).samples == 2
+    assert not align(toy, "toy", detector="dataset", options=SMALL).unchanged
+
+
+def test_progress_tells_the_disk_need_before_the_first_chunk(toy: Lake) -> None:
+    told: list[AlignProgress] = []
+    align(toy, "toy", detector="dataset", options=SMALL, progress=told.append)
+    assert [p.done for p in told] == [0, 4, 8, COUNT]
+    assert told[0].disk.need == COUNT * 112 * 112 * 3
+    assert "GB" in str(told[0].disk)
+
+
+def test_crops_that_cannot_fit_are_refused_before_anything_is_written(
+    toy: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(plan.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    with pytest.raises(StorageError, match="do not fit"):
+        align(toy, "toy", detector="dataset", options=SMALL)
+    assert not toy.has("toy", "crops/arcface112")
+    assert align(toy, "toy", detector="dataset", options=replace(SMALL, ignore_space=True)).crops == COUNT - 4
+
+
+def test_a_full_disk_keeps_the_finished_chunks_and_the_rerun_equals_an_uninterrupted_one(
+    toy: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        sync, calls = chunks.sync, []
+
+        def full(path: Path) -> None:
+            calls.append(path)
+            if "chunk-00001" in path.name:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            sync(path)
+
+        patch.setattr(chunks, "sync", full)
+        with pytest.raises(StorageError, match="no space left"):
+            align(toy, "toy", detector="dataset", options=SMALL)
+    left = sorted(p.name for p in (toy.home / ".work" / "toy").rglob("chunk*"))
+    assert left == ["chunk-00000.parquet", "chunk-00000.u8"]
+    assert align(toy, "toy", detector="dataset", options=SMALL).resumed == 4
+    other = Lake(tmp_path / "other", create=True)
+    publish_toy(other, tmp_path / "toy")
+    align(other, "toy", detector="dataset", options=replace(SMALL, workers=1))
+    assert published(toy) == published(other)
+
+
+KILLED = """
+from affectdata.faces.align import AlignOptions, align
+from manifests.lake import Lake
+align(Lake({lake!r}), "toy", detector="dataset", options=AlignOptions(workers=2, chunk=4))
+"""
+
+
+@pytest.mark.parametrize("point", ["chunk-pixels-written", "chunk-renamed", "chunks-done", "generation-renamed"])
+def test_a_killed_run_goes_on_and_ends_byte_identical(point: str, toy: Lake, tmp_path: Path) -> None:
+    before = published(toy)
+    script = KILLED.format(lake=str(toy.home))
+    died = subprocess.run([sys.executable, "-c", script], env={**os.environ, "AFFECT_KILL_AT": point}, check=False)
+    assert died.returncode == -signal.SIGKILL
+    assert published(toy) == before
+    again = align(Lake(toy.home), "toy", detector="dataset", options=SMALL)
+    assert again.resumed == {"chunk-pixels-written": 0, "chunk-renamed": 4}.get(point, COUNT)
+    other = Lake(tmp_path / "other", create=True)
+    publish_toy(other, tmp_path / "toy")
+    align(other, "toy", detector="dataset", options=SMALL)
+    assert published(toy) == published(other)
+    assert not list((toy.home / ".work" / "toy").iterdir())
+
+
+def test_a_damaged_chunk_of_a_killed_run_is_made_again(toy: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            align(toy, "toy", detector="dataset", options=SMALL)
+    work = next((toy.home / ".work" / "toy").iterdir())
+    (work / "chunk-00001.u8").write_bytes(b"cut off")
+    (work / "chunk-00002.parquet").write_bytes(b"cut off")
+    assert align(toy, "toy", detector="dataset", options=SMALL).resumed == 4
+
+
+def test_scratch_of_abandoned_options_is_removed(toy: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "_publish", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            align(toy, "toy", detector="dataset", options=replace(SMALL, gray=True))
+    align(toy, "toy", detector="dataset", options=SMALL)
+    assert not list((toy.home / ".work" / "toy").iterdir())
+
+
+def test_an_alignment_that_needs_points_refuses_a_detector_without(toy: Lake) -> None:
+    with pytest.raises(AffectError, match="five points"):
+        align(toy, "toy", detector="whole", options=SMALL)
+
+
+def test_a_dataset_without_any_points_is_told_to_use_a_detector(toy: Lake) -> None:
+    toy.drop("toy", "labels/human")
+    with pytest.raises(AffectError, match="--detector yunet"):
+        align(toy, "toy", detector="dataset", options=SMALL)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"no_face": "guess"}, {"workers": -1}, {"limit": 0}, {"score": 2.0}, {"max_side": 1}], ids=str
+)
+def test_wrong_options_are_refused(toy: Lake, wrong: dict[str, object]) -> None:
+    with pytest.raises(AffectError, match=r"policy|out of range"):
+        align(toy, "toy", detector="dataset", options=replace(SMALL, **wrong))
+
+
+def test_an_unknown_dataset_is_refused_by_name(toy: Lake) -> None:
+    with pytest.raises(UnknownNameError, match="toy"):
+        align(toy, "tox", options=SMALL)
+
+
+def test_the_contact_sheet_shows_the_crops_with_their_points(toy: Lake, tmp_path: Path) -> None:
+    align(toy, "toy", detector="dataset", options=SMALL)
+    assert write_sheet(toy, "toy", "arcface112", tmp_path / "sheet.png", columns=4) == COUNT - 4
+    sheet = cv2.cvtColor(cv2.imread(str(tmp_path / "sheet.png")), cv2.COLOR_BGR2RGB)
+    assert sheet.shape == (2 * 113, 4 * 113, 3)
+    store = CropStore(toy, "toy", "arcface112")
+    x, y = geometry.to_crop(geometry.five_points(landmarks(0))[0], store.transform[0]).round().astype(int)
+    assert tuple(sheet[y, x]) == (255, 64, 64)
+    with pytest.raises(StorageError, match="contact sheet"):
+        write_sheet(toy, "toy", "arcface112", tmp_path / "nowhere" / "sheet.png")
