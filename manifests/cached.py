@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import duckdb
@@ -15,7 +15,7 @@ import duckdb
 from manifests.errors import StorageError
 from manifests.killpoints import reach
 from manifests.lake import Lake
-from manifests.manifest import manifest_sql, quoted
+from manifests.manifest import MANIFEST, empty_select, file_list, manifest_sql, quoted
 from manifests.resolve import Resolution
 from manifests.storage import storage_errors, sync
 
@@ -30,6 +30,38 @@ _ABANDONED_S = 3600.0
 
 Progress = Callable[[str, int, int], None]
 """Called with a dataset, how many datasets are done, and how many there are."""
+
+
+class ManifestView:
+    """The SELECT behind the view `manifest`: over cached files or, uncached, over the layers themselves.
+
+    `warnings` say why the cache could not be used, if so.
+    """
+
+    def __init__(
+        self, lake: Lake, resolutions: Sequence[Resolution], *, cached: bool = True, progress: Progress | None = None
+    ) -> None:
+        self._lake, self._resolutions, self._progress = lake, resolutions, progress
+        self.cached = cached
+        self.warnings: list[str] = []
+        self._files: list[Path] = []
+
+    def sql(self, columns: Collection[str] | None = None) -> str:
+        """Text of the SELECT; these columns at least (None: all).
+
+        Files are made at the first call: a question that never names the manifest need not wait for them.
+        """
+        if not self._resolutions:
+            return empty_select(MANIFEST)
+        if self.cached and not self._files:
+            try:
+                self._files = cached_manifest(self._lake, self._resolutions, self._progress)
+            except StorageError as error:
+                self.cached = False
+                self.warnings.append(f"each question resolves the manifest anew: {error.about} ({error.found})")
+        if self.cached:
+            return f"select * from read_parquet({file_list(self._files)})"
+        return " union all ".join(manifest_sql(resolution, columns) for resolution in self._resolutions)
 
 
 def cached_manifest(lake: Lake, resolutions: Sequence[Resolution], progress: Progress | None = None) -> list[Path]:

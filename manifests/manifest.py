@@ -7,7 +7,8 @@ won cell by cell; `expression_offered`, the classes that the winner's annotators
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
+from pathlib import Path
 
 import pyarrow as pa
 
@@ -69,21 +70,32 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def file_list(files: Iterable[Path]) -> str:
+    """Paths as an SQL list."""
+    return "[" + ", ".join(quoted(str(file)) for file in files) + "]"
+
+
 def empty_select(columns: pa.Schema) -> str:
     """A SELECT that has these columns and no row."""
     return "select " + ", ".join(f'NULL::{duckdb_type(f.type)} as "{f.name}"' for f in columns) + " where false"
 
 
-def manifest_sql(resolution: Resolution) -> str:
-    """One SELECT that gives the manifest of one dataset, with the columns of `MANIFEST` in their order."""
-    expressions = _expressions(resolution)
-    columns = ", ".join(f"{expressions[name]} as {name}" for name in MANIFEST.names)
+def manifest_sql(resolution: Resolution, columns: Collection[str] | None = None) -> str:
+    """One SELECT that gives the manifest of one dataset.
+
+    Args:
+        columns: Only these columns of `MANIFEST`, in its order; layers that none of them needs are not joined.
+    """
+    wanted = [name for name in MANIFEST.names if columns is None or name in columns] or ["sample_id"]
+    expressions = _expressions(resolution, wanted)
+    chosen = ", ".join(f"{expressions[name]} as {name}" for name in wanted)
     joins = [f"from read_parquet({quoted(str(resolution.samples.path))}) as s"]
     joins += [
         f"left join read_parquet({quoted(str(source.layer.path))}) as l{n} on l{n}.sample_id = s.sample_id"
         for n, source in enumerate(resolution.sources)
+        if f"l{n}." in chosen
     ]
-    return f"select {columns} " + " ".join(joins)
+    return f"select {chosen} " + " ".join(joins)
 
 
 class _Sources:
@@ -121,18 +133,19 @@ def _cell(n: int, source: LabelSource, column: str) -> str:
     return f"l{n}.{column}" if column in source.known else "NULL"
 
 
-def _expressions(resolution: Resolution) -> dict[str, str]:
-    """Column of `MANIFEST` -> the SQL expression that gives it."""
+def _expressions(resolution: Resolution, wanted: Collection[str]) -> dict[str, str]:
+    """Column of `MANIFEST` -> the SQL expression that gives it, for these columns at least."""
     joined = _Sources(resolution.sources)
     found = {name: f"s.{name}" for name in schema.SAMPLES.names} | {"dataset": quoted(resolution.dataset)}
     found["expression_votes"] = joined.first("expression_votes")
     for task, (keys, followers) in _WHOLE_TASKS.items():
         found |= _whole_task(joined, task, keys, followers)
+    stems = {name.partition("_")[0] for name in wanted}
     for au in AUS:
-        found |= _au_cell(joined, au)
-        found |= _intensity_cell(joined, au)
+        if au_column(au) in stems:
+            found |= _au_cell(joined, au) | _intensity_cell(joined, au)
     found |= _masks(joined, found)
-    return {name: found[name] or f"NULL::{duckdb_type(MANIFEST.field(name).type)}" for name in MANIFEST.names}
+    return {name: found[name] or f"NULL::{duckdb_type(MANIFEST.field(name).type)}" for name in wanted}
 
 
 def _whole_task(joined: _Sources, task: str, keys: Sequence[str], followers: Sequence[str]) -> dict[str, str]:

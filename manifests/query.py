@@ -16,12 +16,12 @@ import duckdb
 import pyarrow as pa
 
 from manifests import schema
-from manifests.cached import Progress, cached_manifest
-from manifests.errors import QueryError, StorageError
+from manifests.cached import ManifestView, Progress
+from manifests.errors import QueryError
 from manifests.lake import Lake, Layer
-from manifests.manifest import MANIFEST, empty_select, manifest_sql, quoted
-from manifests.resolve import DEFAULT_SOURCES, Resolution, resolve
-from manifests.statement import Where, brief, known_column, parse_select
+from manifests.manifest import MANIFEST, empty_select, file_list, quoted
+from manifests.resolve import DEFAULT_SOURCES, resolve
+from manifests.statement import Select, Where, brief, known_column, parse_select
 from manifests.statement import parse_where as _parse_where
 
 if TYPE_CHECKING:
@@ -77,28 +77,20 @@ def _refused(error: duckdb.Error) -> QueryError:
 
 
 class LakeConnection:
-    """A connection over one lake as it is now: later publications do not change its views.
+    """A connection over one lake as it is now: later publications do not change its views."""
 
-    `warnings` say what the manifest leaves out and why.
-    """
-
-    def __init__(
-        self,
-        lake: Lake,
-        sources: Sequence[str],
-        au_cut: Mapping[str, float],
-        cached: bool,
-        progress: Progress | None,
-    ) -> None:
-        self._lake, self._cached, self._progress = lake, cached, progress
-        resolved = resolve(lake, sources, au_cut=au_cut)
-        self._resolutions = resolved.datasets
-        self.warnings = list(resolved.warnings)
+    def __init__(self, lake: Lake, manifest: ManifestView, warnings: Sequence[str]) -> None:
+        self._manifest, self._warnings = manifest, list(warnings)
         self._connection = _sandbox(lake)
-        self._has_manifest = False
         layers = lake.layers()
         for kind in ("samples", *_NAME_COLUMN, "rejects"):
-            self._create_view(kind, _layers_sql(kind, [layer for layer in layers if layer.kind == kind]))
+            sql = _layers_sql(kind, [layer for layer in layers if layer.kind == kind])
+            self._connection.execute(f"CREATE VIEW {kind} AS {sql}")
+
+    @property
+    def warnings(self) -> list[str]:
+        """What the manifest leaves out and why, in words."""
+        return self._warnings + self._manifest.warnings
 
     def sql(self, text: str) -> Relation:
         """The answer to exactly one SELECT.
@@ -107,23 +99,29 @@ class LakeConnection:
             QueryError: Anything but one SELECT over the views, or one that DuckDB refuses.
         """
         select = parse_select(text, VIEWS)
-        if "manifest" in select.tables:
-            self._ensure_manifest()
+        cursor = self._connection.cursor()
         try:
-            return Relation(self._connection.cursor().sql(select.sql))
+            if "manifest" not in select.tables:
+                return Relation(cursor.sql(select.sql))
+            return Relation(self._over_manifest(cursor, select))
         except duckdb.Error as error:
             raise _refused(error) from None
 
-    def _create_view(self, name: str, sql: str) -> None:
-        self._connection.execute(f"CREATE OR REPLACE VIEW {name} AS {sql}")
+    def _over_manifest(self, cursor: duckdb.DuckDBPyConnection, select: Select) -> duckdb.DuckDBPyRelation:
+        """A question on a cursor whose own view `manifest` has the columns that the question names.
 
-    def _ensure_manifest(self) -> None:
-        """Made at the first question that names it: other questions need not wait for the joins."""
-        if not self._has_manifest:
-            sql, warnings = _manifest_view(self._lake, self._resolutions, self._cached, self._progress)
-            self._create_view("manifest", sql)
-            self.warnings += warnings
-            self._has_manifest = True
+        Binding hundreds of columns of every dataset would take longer than the answer.
+        """
+        named = None if select.words is None else select.words & frozenset(MANIFEST.names)
+        cursor.execute(f"CREATE TEMP VIEW manifest AS {self._manifest.sql(named)}")
+        try:
+            return cursor.sql(select.sql)
+        except duckdb.BinderException:
+            if named is None or self._manifest.cached:
+                raise
+        # Every column, so that the message can suggest the one that was meant.
+        cursor.execute(f"CREATE OR REPLACE TEMP VIEW manifest AS {self._manifest.sql()}")
+        return cursor.sql(select.sql)
 
 
 def connect(
@@ -146,7 +144,9 @@ def connect(
         SourceOrderError: A pattern is unknown or ambiguous.
         UnknownNameError: `au_cut` names a dataset that is not in the lake.
     """
-    return LakeConnection(lake, tuple(sources), dict(au_cut or {}), cached, progress)
+    resolved = resolve(lake, sources, au_cut=au_cut)
+    view = ManifestView(lake, resolved.datasets, cached=cached, progress=progress)
+    return LakeConnection(lake, view, resolved.warnings)
 
 
 def manifest_table(
@@ -171,31 +171,16 @@ def manifest_table(
     condition = parse_where(where) if where else None
     names = None if datasets is None else sorted(set(datasets))
     columns = [known_column(column, MANIFEST.names) for column in columns]
-    resolved = resolve(lake, sources, au_cut=au_cut, datasets=names)
-    sql, _ = _manifest_view(lake, resolved.datasets, cached=True)
+    needed = {"sample_id", *columns, *(condition.columns if condition else ())}
+    view = ManifestView(lake, resolve(lake, sources, au_cut=au_cut, datasets=names).datasets)
     try:
-        relation = _sandbox(lake).sql(sql)
+        relation = _sandbox(lake).sql(view.sql(needed))
         if condition is not None:
             relation = relation.filter(duckdb.SQLExpression(condition.sql))
         table = relation.sort("sample_id").project(", ".join(f'"{column}"' for column in columns)).to_arrow_table()
     except duckdb.Error as error:
         raise _refused(error) from None
     return table.cast(pa.schema([MANIFEST.field(column).remove_metadata() for column in columns]))
-
-
-def _manifest_view(
-    lake: Lake, resolutions: Sequence[Resolution], cached: bool, progress: Progress | None = None
-) -> tuple[str, list[str]]:
-    """The SELECT behind the view `manifest`, and warnings."""
-    if not resolutions:
-        return empty_select(MANIFEST), []
-    warnings = []
-    if cached:
-        try:
-            return f"select * from read_parquet({_file_list(cached_manifest(lake, resolutions, progress))})", []
-        except StorageError as error:
-            warnings.append(f"the manifest is resolved anew for each question: {error.about} ({error.found})")
-    return " union all ".join(manifest_sql(resolution) for resolution in resolutions), warnings
 
 
 def parse_where(text: str) -> Where:
@@ -219,14 +204,11 @@ def _sandbox(lake: Lake) -> duckdb.DuckDBPyConnection:
             "temp_directory": str(Path(tempfile.gettempdir()) / f"affect-sql-{os.getpid()}"),
         },
     )
+    connection.execute("SET parquet_metadata_cache = true")
     connection.execute(f"SET allowed_directories = [{', '.join(quoted(folder) for folder in folders)}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
-
-
-def _file_list(files: Iterable[Path]) -> str:
-    return "[" + ", ".join(quoted(str(file)) for file in files) + "]"
 
 
 def _layers_sql(kind: str, layers: Sequence[Layer]) -> str:
@@ -244,7 +226,7 @@ def _layers_sql(kind: str, layers: Sequence[Layer]) -> str:
     }
     chosen = [f"{_lookup(table)} as {name}" for name, table in facts.items()]
     chosen += [f'"{name}"' for name in own.names if name != "dataset"]
-    files = _file_list(layer.path for layer in layers)
+    files = file_list(layer.path for layer in layers)
     return f"select {', '.join(chosen)} from read_parquet({files}, filename = true)"
 
 

@@ -29,10 +29,15 @@ ONE_SELECT = "exactly one SELECT over the views of the lake"
 
 @dataclass(frozen=True)
 class Select:
-    """One SELECT that may run. `tables` are the views it names."""
+    """One SELECT that may run.
+
+    `tables` are the views it names; `words` every name and text in it, lower case, or None where it also means
+    columns that it does not name (`*`, `describe`, a row as a whole).
+    """
 
     sql: str
     tables: frozenset[str]
+    words: frozenset[str] | None
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,27 @@ def parse_select(text: str, views: Collection[str]) -> Select:
             tables.add(_table(part, {*views, *aliases}))
         if part.get("type") == "SHOW_REF" and "query" not in part:
             raise QueryError("this does not name a view", expected=f"describe <view>, one of {', '.join(views)}")
-    return Select(text, frozenset(tables & set(views)))
+    return Select(text, frozenset(tables & set(views)), _words(tree))
+
+
+def _words(tree: Any) -> frozenset[str] | None:
+    named, rows = set(), set()
+    for part in _parts(tree):
+        kind = part.get("type")
+        if part.get("class") == "STAR" or kind == "SHOW_REF" or part.get("ref_type") == "NATURAL":
+            return None
+        if kind == "BASE_TABLE":
+            rows |= {part["table_name"].lower(), part.get("alias", "").lower()}
+        if part.get("class") == "COLUMN_REF" and len(part["column_names"]) == 1:
+            named.add(part["column_names"][0].lower())
+    return None if named & rows else frozenset(_texts(tree))
+
+
+def _texts(tree: Any) -> Iterator[str]:
+    if isinstance(tree, str):
+        yield tree.lower()
+    for child in tree.values() if isinstance(tree, dict) else tree if isinstance(tree, list) else ():
+        yield from _texts(child)
 
 
 def parse_where(text: str, columns: Collection[str]) -> Where:
