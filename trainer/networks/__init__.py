@@ -1,0 +1,1 @@
+"""Networks: backbones, heads, and the schemes by which tasks share them."""

@@ -1,0 +1,168 @@
+"""A timm network without its classifier: a picture in, one feature vector out."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import timm
+from torch import Tensor, nn
+
+from manifests.errors import RecipeError, UnknownNameError, WeightsError
+from trainer.networks.weights import WEIGHT_SUFFIXES, WEIGHTS_VARIABLE, WeightsReport, load_weights, local_weights
+
+
+class Stem(StrEnum):
+    """How much the stem of a network shrinks the picture.
+
+    ImageNet stems expect 224 pixels: at 48, a ResNet's last map is 2 x 2. Kernels keep their size, so that
+    pretrained weights still fit.
+    """
+
+    IMAGENET = "imagenet"
+    """As published: a ResNet's by 4."""
+    HALF = "half"
+    """Half of that: the max-pool is removed, or where there is none the first convolution gets stride 1."""
+    SMALL = "small"
+    """Not at all: stride 1 and no max-pool."""
+
+
+@dataclass(frozen=True)
+class BackboneSpec:
+    """A recipe's choice of backbone.
+
+    Attributes:
+        name: timm name, `resnet18` or with a weights tag `resnet18.a1_in1k`.
+        pretrained: False for random weights; True for timm's weights of that name; a timm name with its tag; or a
+            local .safetensors or .pth file.
+        in_chans: Channels of the picture, 1 or 3; pretrained first convolutions are adapted.
+        stem: See `Stem`.
+        kwargs: Passed on to timm, e.g. `{"channels": [32, 64, 128, 256]}` for a ResNet of half the width.
+    """
+
+    name: str
+    pretrained: bool | str = False
+    in_chans: int = 3
+    stem: str = Stem.IMAGENET
+    kwargs: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Backbone(nn.Module):
+    """A built backbone: pictures [B, in_chans, H, W] float to features [B, features].
+
+    Attributes:
+        spec: What it was built from.
+        features: Length of the feature vector.
+        report: What became of the pretrained weights.
+    """
+
+    def __init__(self, spec: BackboneSpec, network: nn.Module, report: WeightsReport) -> None:
+        super().__init__()
+        self.spec, self.network, self.report = spec, network, report
+        # Some networks keep a hidden layer between pooling and classifier (MobileNetV3: 576 -> 1024).
+        self.features = int(getattr(network, "head_hidden_size", None) or network.num_features)  # type: ignore[arg-type]  # timm ships no types
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        """Features [B, features]."""
+        features: Tensor = self.network(pictures)
+        return features
+
+
+def build_backbone(spec: BackboneSpec) -> Backbone:
+    """The backbone of a recipe.
+
+    Raises:
+        UnknownNameError: timm has no network, or we have no stem, of this name; lists the nearest.
+        RecipeError: The network does not take the given options, or its stem cannot be changed.
+        WeightsError: Pretrained weights that are absent, damaged or of another network.
+    """
+    architecture = spec.name.split(".")[0]
+    if not timm.is_model(architecture):
+        nearest = get_close_matches(architecture, timm.list_models(), n=12, cutoff=0.4)
+        raise UnknownNameError("timm backbone", architecture, nearest, "timm.list_models() lists every name")
+    if spec.stem not in list(Stem):
+        raise UnknownNameError("stem", spec.stem, list(Stem))
+    file, hub_name = _weights_of(spec)
+    network = _create(spec, hub_name)
+    _shrink_less(network, Stem(spec.stem), spec.name)
+    if file is not None:
+        report = load_weights(network, file, first_convs=_first_convs(network))
+    else:
+        report = WeightsReport(f"timm {hub_name}", tuple(network.state_dict())) if hub_name else WeightsReport()
+    return Backbone(spec, network, report)
+
+
+def _weights_of(spec: BackboneSpec) -> tuple[Path | None, str]:
+    """The local file to read the weights from, or the timm name to download; neither for random weights."""
+    if spec.pretrained is False:
+        return None, ""
+    if isinstance(spec.pretrained, str) and Path(spec.pretrained).suffix in WEIGHT_SUFFIXES:
+        return Path(spec.pretrained), ""
+    architecture = spec.name.split(".")[0]
+    known = timm.list_pretrained(f"{architecture}.*")
+    wanted = spec.name if spec.pretrained is True else str(spec.pretrained)
+    name = f"{architecture}.{_default_tag(architecture)}" if wanted == architecture else wanted
+    if name not in known:
+        raise UnknownNameError(
+            f"pretrained weights of {architecture}:", name, known, "choose one, a local file, or pretrained: false"
+        )
+    return (local_weights(name), "") if local_weights(name) else (None, name)
+
+
+def _default_tag(architecture: str) -> str:
+    configuration = timm.models.get_pretrained_cfg(architecture)
+    return str(configuration.tag) if configuration else ""
+
+
+def _create(spec: BackboneSpec, hub_name: str) -> nn.Module:
+    name = hub_name or spec.name.split(".")[0]
+    try:
+        network: nn.Module = timm.create_model(
+            name, pretrained=bool(hub_name), num_classes=0, in_chans=spec.in_chans, **spec.kwargs
+        )
+    except OSError as error:
+        raise WeightsError(
+            f"pretrained weights {name}",
+            found=f"they cannot be downloaded: {str(error).splitlines()[0]}",
+            expected="a connection to the Hugging Face hub, or the file on this machine",
+            then=f"save it as {name}.safetensors in a folder and set {WEIGHTS_VARIABLE} to it, or pretrained: false",
+        ) from None
+    except (TypeError, ValueError, RuntimeError, AssertionError, KeyError) as error:
+        raise RecipeError(
+            f"backbone {spec.name}",
+            found=f"kwargs {dict(spec.kwargs)}: {str(error).splitlines()[0]}",
+            expected="options that this timm network takes, and with pretrained weights also its widths",
+        ) from None
+    return network
+
+
+def _first_convs(network: nn.Module) -> tuple[str, ...]:
+    configuration: Mapping[str, Any] = getattr(network, "default_cfg", None) or {}
+    names = configuration.get("first_conv") or ()
+    return (names,) if isinstance(names, str) else tuple(names)
+
+
+def _shrink_less(network: nn.Module, stem: Stem, name: str) -> None:
+    if stem is Stem.IMAGENET:
+        return
+    convs = [network.get_submodule(path) for path in _first_convs(network)]
+    strided = [conv for conv in convs if isinstance(conv, nn.Conv2d) and conv.stride != (1, 1)]
+    if any(conv.kernel_size == conv.stride for conv in strided):
+        raise RecipeError(
+            f"stem {stem} of backbone {name}",
+            found="a stem that cuts the picture into patches",
+            expected="a convolution with overlapping windows",
+            then="make the patches smaller instead: kwargs: {patch_size: 2}",
+        )
+    pooled = isinstance(getattr(network, "maxpool", None), nn.MaxPool2d | nn.Sequential)
+    if not pooled and not strided:
+        raise RecipeError(f"stem {stem} of backbone {name}", found="a stem that does not shrink", then="stem: imagenet")
+    if pooled:
+        network.maxpool = nn.Identity()
+    if stem is Stem.SMALL or not pooled:
+        for conv in strided:
+            conv.stride = (1, 1)

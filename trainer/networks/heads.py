@@ -1,0 +1,99 @@
+"""One linear layer per task."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from torch import nn
+
+from manifests.errors import RecipeError, UnknownNameError
+from manifests.vocabulary import (
+    AU_SPACES,
+    COMPOUNDS,
+    EXPRESSION_SPACES,
+    LANDMARK_MIRROR,
+    MENTAL_STATES,
+    au_column,
+)
+
+KINDS = {
+    "expression": "classes",
+    "compound": "classes",
+    "mental_state": "classes",
+    "va": "continuous",
+    "au": "binary",
+    "au_intensity": "continuous",
+    "landmarks": "points",
+}
+"""What the outputs of a task are: logits of exclusive classes, logits of cells, values, or coordinates."""
+
+
+@dataclass(frozen=True)
+class HeadSpec:
+    """The outputs of one task, in order.
+
+    Attributes:
+        task: One of `manifests.vocabulary.TASKS`.
+        outputs: Name of every output; the length is the width of the head.
+        kind: See `KINDS`; "" takes the task's own. SJMT treats expressions as `binary` cells.
+    """
+
+    task: str
+    outputs: tuple[str, ...]
+    kind: str = ""
+
+    def __post_init__(self) -> None:
+        if self.task not in KINDS:
+            raise UnknownNameError("task", self.task, KINDS)
+        if not self.outputs or len(set(self.outputs)) < len(self.outputs):
+            raise RecipeError(f"head of {self.task}", found=f"outputs {self.outputs}", expected="distinct names")
+        kind = self.kind or KINDS[self.task]
+        if kind not in KINDS.values():
+            raise UnknownNameError("kind of head output", kind, dict.fromkeys(KINDS.values()))
+        object.__setattr__(self, "kind", kind)
+
+
+def expression_head(space: str) -> HeadSpec:
+    """Logits over the classes of an expression space, `expr7`, `expr8-contempt` or `expr8-other`."""
+    if space not in EXPRESSION_SPACES:
+        raise UnknownNameError("expression space", space, EXPRESSION_SPACES)
+    return HeadSpec("expression", EXPRESSION_SPACES[space])
+
+
+def compound_head() -> HeadSpec:
+    """Logits over the compound expressions."""
+    return HeadSpec("compound", COMPOUNDS)
+
+
+def mental_state_head() -> HeadSpec:
+    """Logits over the mental states of LSEMSW."""
+    return HeadSpec("mental_state", MENTAL_STATES)
+
+
+def au_head(aus: str | Sequence[int]) -> HeadSpec:
+    """One logit per AU of a named set (`fbn17`) or of a list of numbers."""
+    if isinstance(aus, str) and aus not in AU_SPACES:
+        raise UnknownNameError("AU set", aus, AU_SPACES)
+    numbers = AU_SPACES[aus] if isinstance(aus, str) else tuple(aus)
+    return HeadSpec("au", tuple(au_column(au) for au in numbers))
+
+
+def au_intensity_head(aus: str | Sequence[int]) -> HeadSpec:
+    """One value (0-5) per AU of a named set or of a list of numbers."""
+    return HeadSpec("au_intensity", tuple(f"{name}_intensity" for name in au_head(aus).outputs))
+
+
+def va_head() -> HeadSpec:
+    """Valence and arousal, linear: a score clips them to [-1, 1], training does not bend them."""
+    return HeadSpec("va", ("valence", "arousal"))
+
+
+def landmark_head() -> HeadSpec:
+    """x and y of the 68 points, interleaved."""
+    return HeadSpec("landmarks", tuple(f"{axis}{point}" for point in range(len(LANDMARK_MIRROR)) for axis in "xy"))
+
+
+def linear_head(spec: HeadSpec, features: int) -> nn.Linear:
+    """A fresh linear layer [B, features] -> [B, outputs]."""
+    return nn.Linear(features, len(spec.outputs))
