@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 UV_VERSION := 0.13.9
 
-.PHONY: help install demo test lock clean
+.PHONY: help install demo test docs lock clean
 
 help:
 	@echo "make demo    install, then run the whole way on synthetic faces (under 5 minutes on 2 cores)"
 	@echo "make test    install, then ruff, mypy, import-linter and pytest (under 10 minutes on 2 cores)"
+	@echo "make docs    renew the generated pages under docs"
 	@echo "make lock    renew requirements.lock"
 
 install: $(INSTALLED)
@@ -32,6 +33,9 @@ test: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest
+
+docs: $(INSTALLED)
+	$(BIN)/python docs/generate.py
 
 lock: $(INSTALLED)
 	$(BIN)/uv pip compile --quiet --universal --python-version 3.11 --all-extras \

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cli.examples import with_examples
-from cli.printing import Csv, Grid, Json, form_of, note, say, show
+from cli.printing import Csv, Grid, Json, form_of, say, show
 from cli.session import session
 
 
@@ -64,9 +64,11 @@ def ingest(
         str | None, typer.Option("--name", metavar="NAME", help="Name in the lake.", show_default="the reader's")
     ] = None,
     max_rejects: Annotated[
-        float,
-        typer.Option("--max-rejects", metavar="SHARE", min=0, max=1, help="Unexpected rejects allowed, 0 to 1."),
-    ] = 0.01,
+        float | None,
+        typer.Option(
+            "--max-rejects", metavar="SHARE", min=0, max=1, help="Unforeseen rejects allowed.", show_default="0.01"
+        ),
+    ] = None,
     mapping: Annotated[
         Path | None, typer.Option("--map", metavar="TOML", help="For `table`: which column means what.")
     ] = None,
@@ -78,8 +80,8 @@ def ingest(
     ] = False,
 ) -> None:
     """Read a dataset, as distributed, into the lake. Nothing is copied; the folder is never written."""
+    from affectdata.ingest import MAX_REJECTS
     from affectdata.ingest import ingest as read
-
     from cli.progress import progress
 
     options = {"map": str(mapping)} if mapping else {}
@@ -91,11 +93,9 @@ def ingest(
             dataset,
             path,
             name=name,
-            max_rejects=max_rejects,
+            max_rejects=MAX_REJECTS if max_rejects is None else max_rejects,
             rehash=rehash,
             options=options,
             progress=advance,
         )
     say(summary.lines())
-    for warning in summary.warnings:
-        note(f"warning: {warning}")

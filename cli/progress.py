@@ -6,8 +6,8 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-Advance = Callable[[str, int, int | None], None]
-"""What is being done, how much of it is done, how much there is (None: unknown)."""
+Advance = Callable[[str, int, int], None]
+"""What is being done, how much of it is done, how much there is (0: unknown)."""
 
 
 @contextmanager
@@ -32,7 +32,7 @@ def progress() -> Iterator[Advance]:
 
         def advance(what: str, done: int, total: int | None) -> None:
             if what not in tasks:
-                tasks[what] = bars.add_task(what, total=total)
-            bars.update(tasks[what], completed=done, total=total)
+                tasks[what] = bars.add_task(what, total=total or None)
+            bars.update(tasks[what], completed=done, total=total or None)
 
         yield advance

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -136,7 +137,7 @@ def sql(
     ] = None,
     schema: Annotated[bool, typer.Option("--schema", help="List views and columns with their meaning.")] = False,
 ) -> None:
-    """Ask the lake one SELECT, read-only. Views: manifest, samples, labels, faces, protocols, rejects."""
+    """Ask the lake one SELECT, read-only. Views: manifest, samples, labels, faces, protocols ..."""
     if schema:
         _show_schema(form)
         return
@@ -155,8 +156,21 @@ def sql(
 
 def _show_schema(form: AnswerForm | None) -> None:
     from manifests import schema
+    from manifests.manifest import MANIFEST
+    from manifests.query import VIEWS
+    from manifests.vocabulary import AUS
 
-    views = {"samples": "samples", "labels": "labels", "faces": "faces", "protocols": "protocols"}
-    views |= {"selections": "selections", "rejects": "rejects"}
-    rows = [(view, *column) for view, kind in views.items() for column in schema.describe(kind)]
-    show(Grid(("view", "column", "type", "meaning"), rows), Form(form.value if form else "table"))
+    if form is AnswerForm.parquet:
+        raise typer.BadParameter("--schema is shown as table, csv or json")
+    shown = Form(form.value if form else "table")
+    rows = [("manifest", f.name, str(f.type), f.metadata[b"about"].decode()) for f in MANIFEST]
+    rows += [(view, *column) for view in VIEWS if view in schema.KINDS for column in schema.describe(view)]
+    if shown is Form.table:
+        rows = [row for row in rows if not _ANOTHER_AU.match(row[1])]
+    show(Grid(("view", "column", "type", "meaning"), rows), shown)
+    if shown is Form.table:
+        note(f"au01 stands for au{AUS[0]:02d} to au{AUS[-1]:02d}; every view also has `dataset`")
+
+
+_ANOTHER_AU = re.compile(r"au(?!01)\d\d(_|$)")
+"""All AUs have the same columns; for people, one of them is enough."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,9 +13,11 @@ from cli.printing import Csv, Form, Grid, Json, form_of, say, show
 from cli.session import session
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
-    from trainer.evaluate import Scores
+    from pydantic import BaseModel
+
+    from trainer.scores import Scores
 
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", envvar="AFFECT_RUNS", help="Folder of the run folders.")]
 RUNS = Path("runs")
@@ -23,7 +25,7 @@ RUNS = Path("runs")
 
 @with_examples(
     ("affect train --list", "the recipes that come with affectdata"),
-    ("affect train ferplus-mobilenet --max-minutes 60", "stop cleanly after an hour"),
+    ("affect train demo --max-minutes 60", "stop cleanly after an hour"),
     ("affect train mine.yaml --set train.epochs=5 --set train.lr=3e-4", ""),
     ("affect train mine.yaml --resume", "go on where it stopped"),
 )
@@ -34,6 +36,9 @@ def train(
         typer.Argument(metavar="RECIPE", help="Name of a recipe of the package, or a YAML file.", show_default=False),
     ] = None,
     show_list: Annotated[bool, typer.Option("--list", help="List the recipes of the package.")] = False,
+    show_fields: Annotated[
+        bool, typer.Option("--fields", help="List every field of a recipe with its default and meaning.")
+    ] = False,
     name: Annotated[
         str | None,
         typer.Option("--run", "--name", metavar="NAME", help="Name of the run.", show_default="the recipe's name"),
@@ -59,6 +64,9 @@ def train(
 
     if show_list:
         _list_recipes()
+        return
+    if show_fields:
+        show(Grid(("field", "default", "meaning"), list(recipe_fields(recipes.Recipe))))
         return
     if recipe is None:
         raise typer.BadParameter("name a recipe, or --list them")
@@ -104,8 +112,33 @@ def _list_recipes() -> None:
     show(Grid(columns, rows))
 
 
+def recipe_fields(part: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str]]:
+    """Dotted name, default and meaning of every field of a part of a recipe and of the parts inside it."""
+    for name, field in part.model_fields.items():
+        default = "required" if field.is_required() else str(_plain(field.default))
+        inner = _part(field.annotation)
+        if inner is None:
+            yield f"{prefix}{name}", default, field.description or ""
+        else:
+            yield f"{prefix}{name}", "", (inner.__doc__ or "").strip()
+            yield from recipe_fields(inner, f"{prefix}{name}.")
+
+
+def _plain(default: object) -> object:
+    return list(default) if isinstance(default, tuple) else default
+
+
+def _part(annotation: Any) -> type[BaseModel] | None:
+    """The part of a recipe inside an annotation such as `Part | None` or `tuple[Part, ...]`."""
+    from trainer.settings import Part
+
+    if isinstance(annotation, type) and issubclass(annotation, Part):
+        return annotation
+    return next((part for part in map(_part, getattr(annotation, "__args__", ())) if part), None)
+
+
 @with_examples(
-    ("affect evaluate ferplus-mobilenet", "the protocol and role of its recipe"),
+    ("affect evaluate demo", "the protocol and role of its recipe"),
     ("affect evaluate runs/mine --protocol five --role test", ""),
 )
 def evaluate(
@@ -149,13 +182,7 @@ def evaluate(
     if form is Form.json:
         say([scores.to_json().rstrip()])
     elif form is Form.csv:
-        columns = ("dataset", "protocol", "role", "metric", "value", "samples", "variant")
-        rows = [
-            (d.dataset, d.protocol, d.role, r.name, r.value, r.rows_used, r.variant)
-            for d in scores.datasets
-            for r in d.results
-        ]
-        show(Grid(columns, rows), form)
+        show(_score_grid(scores), form)
     else:
         say(scores.lines())
 

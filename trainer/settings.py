@@ -15,7 +15,7 @@ Weight = Annotated[float, Field(gt=0, le=1e6)]
 class Part(BaseModel):
     """Base of every part of a recipe: frozen, and a field it does not know is an error."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
 class DatasetChoice(Part):
@@ -152,10 +152,12 @@ class Backbone(Part):
     name: str = "resnet18"
     """timm model name."""
     pretrained: bool | str = False
-    """false: random start; true: timm's weights; text: a local safetensors or weights-only file."""
+    """false: random start; true: timm's weights; text: a timm name with its tag, or a local weights file."""
     in_chans: Literal[1, 3] = 3
     """Channels of the input. Gray crops are repeated to 3; colour crops become luma for 1."""
-    options: dict[str, Any] = {}
+    stem: Literal["imagenet", "half", "small"] = "imagenet"
+    """How much the stem shrinks the picture: as published (a ResNet's by 4), half of that, or not at all."""
+    kwargs: dict[str, Any] = {}
     """Further arguments of `timm.create_model`."""
 
 
