@@ -15,10 +15,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 
-from affectdata.faces import chunks as chunk_files
 from affectdata.faces.alignments import Alignment, alignment
 from affectdata.faces.detectors import FOUND, DetectorSettings, detector
 from affectdata.faces.hints import read_hints
+from affectdata.faces.packing import packed
 from affectdata.faces.plan import MEDIA_COLUMNS, AlignOptions, DiskNeed, Plan
 from affectdata.faces.work import Media, Outcome, Worker
 from manifests.crops import shard_name
@@ -205,7 +205,7 @@ def _make_chunks(plan: Plan, folder: Path, progress: Progress | None) -> int:
     with _one_thread_each(), ThreadPoolExecutor(plan.options.workers, thread_name_prefix="align") as pool:
         for chunk in left:
             outcomes = _outcomes(pool, plan, worker, plan.rows(chunk))
-            table, pixels = _packed(outcomes, plan)
+            table, pixels = packed(outcomes, plan.alignment.size, plan.options.channels)
             chunk.write(table, pixels)
             done, crops = done + len(outcomes), crops + len(pixels)
             tell()
@@ -235,39 +235,6 @@ def _outcomes(pool: ThreadPoolExecutor, plan: Plan, worker: Worker, rows: range)
         return [worker.outcome(media[i], plan.hints.of(rows[i])) for i in range(first, last)]
 
     return [outcome for part in pool.map(some, range(0, len(media), _TASK)) for outcome in part]
-
-
-def _packed(outcomes: list[Outcome], plan: Plan) -> tuple[pa.Table, np.ndarray]:
-    """The chunk's table and its crops (n, height, width, channels)."""
-    rows: list[dict[str, object]] = []
-    crops: list[np.ndarray] = []
-    for outcome in outcomes:
-        row = _face_row(outcome)
-        if outcome.crop is not None:
-            row |= {"row": len(crops), "transform": outcome.crop.transform.ravel(), "outside": outcome.crop.outside}
-            crops.append(outcome.crop.pixels)
-        rows.append(row)
-    shape = (plan.alignment.height, plan.alignment.width, plan.options.channels)
-    pixels = np.stack(crops) if crops else np.empty((0, *shape), np.uint8)
-    return pa.Table.from_pylist(rows, schema=chunk_files.SCHEMA), pixels
-
-
-def _face_row(outcome: Outcome) -> dict[str, object]:
-    found = outcome.detection
-    row: dict[str, object] = {
-        "sample_id": outcome.sample_id,
-        "status": found.status,
-        "faces": found.faces,
-        "rule": found.rule,
-        "width": outcome.width,
-        "height": outcome.height,
-        "pixel_hash": outcome.pixel_hash,
-    }
-    if found.face is not None:
-        if found.face.box is not None:
-            row |= dict(zip(("box_x1", "box_y1", "box_x2", "box_y2"), found.face.box.tolist(), strict=True))
-        row |= {"points5": None if found.face.points is None else found.face.points.ravel(), "score": found.face.score}
-    return row
 
 
 def _publish(plan: Plan, folder: Path) -> tuple[dict[str, int], int]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from affectdata.faces.alignments import Alignment
 from affectdata.faces.chunks import ChunkFiles
-from affectdata.faces.detectors import Detector
+from affectdata.faces.detectors import Detector, DetectorSettings
 from affectdata.faces.hints import Hints
 from affectdata.faces.work import NO_FACE_POLICIES
 from manifests.crops import CHUNK
@@ -43,8 +43,8 @@ class AlignOptions:
     workers: int = 0
     limit: int | None = None
     no_face: str = "skip"
-    max_side: int = 640
-    score: float = 0.6
+    max_side: int = DetectorSettings.max_side
+    score: float = DetectorSettings.score
     gray: bool = False
     ignore_space: bool = False
     chunk: int = CHUNK

@@ -13,6 +13,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from filelock import FileLock
 
 from affectdata.faces import align as engine
 from affectdata.faces import chunks, geometry, plan
@@ -20,7 +21,7 @@ from affectdata.faces.align import AlignOptions, AlignProgress, align
 from affectdata.faces.alignments import alignment
 from affectdata.faces.sheet import write_sheet
 from manifests.crops import CropStore
-from manifests.errors import AffectError, StorageError, UnknownNameError
+from manifests.errors import AffectError, LakeBusyError, StorageError, UnknownNameError
 from manifests.lake import Lake
 from tests.affectdata.faces.conftest import (
     COUNT,
@@ -220,6 +221,13 @@ def test_scratch_of_abandoned_options_is_removed(toy: Lake, monkeypatch: pytest.
             align(toy, "toy", detector="dataset", options=replace(SMALL, gray=True))
     align(toy, "toy", detector="dataset", options=SMALL)
     assert not list((toy.home / ".work" / "toy").iterdir())
+
+
+def test_a_second_process_on_the_same_crops_is_told_to_wait(toy: Lake) -> None:
+    plan = engine._plan(toy, "toy", "arcface112", "dataset", SMALL.checked())
+    with FileLock(toy.work("toy", plan.step) / "lock"), pytest.raises(LakeBusyError, match="another process"):
+        align(toy, "toy", detector="dataset", options=SMALL)
+    assert align(toy, "toy", detector="dataset", options=SMALL).crops == COUNT - 4
 
 
 def test_an_alignment_that_needs_points_refuses_a_detector_without(toy: Lake) -> None:
