@@ -53,7 +53,7 @@ def au_f1_over_folds(
 
     Args:
         folds: The scored rows of each fold, all over the same AUs.
-        aggregation: `fold_mean`, the mean over folds of each AU's F1 and then over AUs (ME-GraphAU); `pooled`,
+        aggregation: `fold_mean`, the metric of each fold, then their mean (ME-GraphAU); `pooled`,
             counts added over folds, then F1.
         policy: See `ZeroPolicy`.
 
@@ -69,18 +69,20 @@ def au_f1_over_folds(
     if aggregation == "pooled":
         counts = sum((fold.counts() for fold in folds[1:]), folds[0].counts())
         f1 = per_au_f1(counts, policy)
-        flags = flagged(_hit(counts, policy))
+        value, flags = mean_or_nan(f1[~np.isnan(f1)]), flagged(_hit(counts, policy))
     else:
         per_fold = [au_f1(fold, policy) for fold in folds]
         stacked = np.array([result.per_label for result in per_fold])
         f1 = np.array([mean_or_nan(column[~np.isnan(column)]) for column in stacked.T])
+        values = np.array([result.value for result in per_fold])
+        value = mean_or_nan(values[~np.isnan(values)])
         flags = tuple(f"fold {n}: {flag}" for n, fold in enumerate(per_fold) for flag in fold.flags)
     policies = {fold.threshold.policy for fold in folds}
     one = au_f1(folds[0], policy)
     used = sum(int(fold.valid.any(axis=1).sum()) for fold in folds)
     return replace(
         one,
-        value=mean_or_nan(f1[~np.isnan(f1)]),
+        value=value,
         per_label=tuple(map(float, f1)),
         rows_used=used,
         rows_masked=sum(len(fold.valid) for fold in folds) - used,

@@ -136,6 +136,16 @@ def test_e_folds() -> None:
     assert au_f1_over_folds(folds).rows_used == 32
 
 
+def test_e_the_fold_mean_is_the_mean_of_the_folds_own_scores() -> None:
+    truth = np.array([[1, 1], [0, 0]])
+    both, one = (
+        detected(truth * keep, np.array([[0.9, 0.1], [0.1, 0.1]]) * keep, aus=(1, 2)) for keep in ([1, 1], [1, 0])
+    )
+    assert [au_f1(fold, ZeroPolicy.DROP).value for fold in (both, one)] == [0.5, 1]
+    assert au_f1_over_folds([both, one], "fold_mean", ZeroPolicy.DROP).value == 0.75
+    assert au_f1_over_folds([both, one], "pooled", ZeroPolicy.DROP).value == 0.5
+
+
 @pytest.fixture
 def example_f() -> Rated:
     truth = np.array([[-0.5, 0.1], [0, 0.4], [0.2, 0.3], [0.7, 0.6]])
