@@ -1,0 +1,151 @@
+"""The files under a dataset's root, listed once: every reader, check and fingerprint asks this list."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
+from pathlib import Path, PurePosixPath
+
+import pyarrow as pa
+
+MEDIA_SUFFIXES = frozenset(
+    (
+        *(".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2"),
+        *(".avi", ".mp4", ".mov", ".mkv", ".mpg", ".mpeg", ".wmv", ".webm", ".zip"),
+    )
+)
+"""Files that enter the fingerprint by path and size, without being read."""
+
+
+class Listing:
+    """Relative paths ('/' separated) of the files under a folder, with their sizes in bytes.
+
+    Folders that are symbolic links are followed, but never back into a folder above them: labs spread a dataset over
+    disks. Names that are not UTF-8
+    cannot be stored in a lake; they are kept apart, escaped, in `unreadable_names`.
+    """
+
+    def __init__(self, folders: dict[str, dict[str, int]], unreadable_names: list[str]) -> None:
+        self._folders = folders
+        self.unreadable_names = sorted(unreadable_names)
+
+    def __contains__(self, path: str) -> bool:
+        folder, _, name = path.rpartition("/")
+        return name in self._folders.get(folder, ())
+
+    def __len__(self) -> int:
+        return sum(len(names) for names in self._folders.values())
+
+    def __iter__(self) -> Iterator[str]:
+        """All paths, sorted."""
+        return iter(sorted(_joined(folder, name) for folder, names in self._folders.items() for name in names))
+
+    def size(self, path: str) -> int:
+        """Bytes of one file."""
+        folder, _, name = path.rpartition("/")
+        return self._folders[folder][name]
+
+    def folders(self, pattern: str = "*", below: str = "") -> list[str]:
+        """Folders whose path under `below` matches a pattern component by component, ignoring case, sorted.
+
+        `folders("*")` are the folders at the top, `folders("*/EmoLabel")` those named EmoLabel one level deeper.
+        """
+        parts = tuple(part.lower() for part in PurePosixPath(pattern).parts)
+        prefix = f"{below}/" if below else ""
+        inside = ((folder, folder[len(prefix) :]) for folder in self._folders if folder.startswith(prefix))
+        return sorted(folder for folder, rest in inside if rest and _matches(PurePosixPath(rest).parts, parts))
+
+    def names(self, folder: str, pattern: str = "*") -> list[str]:
+        """File names directly in a folder that match a pattern, ignoring case, sorted."""
+        wanted = pattern.lower()
+        return sorted(name for name in self._folders.get(folder, ()) if fnmatchcase(name.lower(), wanted))
+
+    def find(self, pattern: str) -> list[str]:
+        """Files whose path matches a pattern component by component, ignoring case, sorted."""
+        head, _, tail = pattern.rpartition("/")
+        folders = self.folders(head) if head else [""]
+        return [_joined(folder, name) for folder in folders for name in self.names(folder, tail)]
+
+    def under(self, folder: str) -> list[str]:
+        """All files below a folder, however deep, sorted."""
+        prefix = f"{folder}/" if folder else ""
+        chosen = {f: n for f, n in self._folders.items() if f == folder or f.startswith(prefix)}
+        return sorted(_joined(f, name) for f, names in chosen.items() for name in names)
+
+    def paths(self) -> pa.Array:
+        """All paths as one Arrow array, for a vectorised look-up."""
+        return pa.array([_joined(f, name) for f, names in self._folders.items() for name in names], pa.string())
+
+    def media(self) -> list[str]:
+        """Pictures, videos and archives, sorted."""
+        return [path for path in self if os.path.splitext(path)[1].lower() in MEDIA_SUFFIXES]  # noqa: PTH122 (speed)
+
+    def sketch(self, lines: int = 12) -> str:
+        """The top of the tree as text, for an error message."""
+        if not self._folders.get("") and len(self._folders) < 2:
+            return "nothing: the folder is empty"
+        entries = [f"{folder}/ ({len(names)} files)" for folder, names in sorted(self._folders.items()) if folder]
+        entries = sorted(self._folders.get("", ()))[:lines] + entries
+        more = [f"... and {len(entries) - lines} more"] if len(entries) > lines else []
+        return ", ".join(entries[:lines] + more)
+
+
+def list_files(root: Path, seen: Callable[[int], None] | None = None) -> Listing:
+    """List a folder with one `os.scandir` per folder.
+
+    Args:
+        root: Folder to list.
+        seen: Called with the number of files found so far, for progress.
+
+    Raises:
+        OSError: The root cannot be read. Folders below it that cannot be read are listed as empty.
+    """
+    folders: dict[str, dict[str, int]] = {}
+    unreadable: list[str] = []
+    todo: list[tuple[str, Path, frozenset[tuple[int, int]]]] = [("", root, frozenset())]
+    count = 0
+    while todo:
+        relative, folder, above = todo.pop()
+        try:
+            status = folder.stat()
+            here = (status.st_dev, status.st_ino)
+            if here in above:
+                continue
+            names, inner = folders.setdefault(relative, {}), above | {here}
+            for entry in os.scandir(folder):
+                if not _is_utf8(entry.name):
+                    unreadable.append(_escaped(_joined(relative, entry.name)))
+                elif entry.is_dir():
+                    todo.append((_joined(relative, entry.name), Path(entry.path), inner))
+                elif entry.is_file():
+                    names[entry.name] = entry.stat().st_size
+        except OSError:
+            if not relative:
+                raise
+            continue
+        count += len(names)
+        if seen:
+            seen(count)
+    return Listing(folders, unreadable)
+
+
+def _matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:
+    same_depth = len(parts) == len(pattern)
+    return same_depth and all(fnmatchcase(p.lower(), q) for p, q in zip(parts, pattern, strict=True))
+
+
+def _joined(folder: str, name: str) -> str:
+    return f"{folder}/{name}" if folder else name
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _escaped(name: str) -> str:
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

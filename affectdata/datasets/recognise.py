@@ -1,0 +1,93 @@
+"""From a path on the command line to a recognised distribution, or to an error that says what lies there instead."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from affectdata.datasets import registry
+from affectdata.datasets.card import Card
+from affectdata.datasets.listing import Listing, list_files
+from affectdata.datasets.reading import Distribution, Folder, Reader
+from manifests.errors import AffectError, DatasetError, UnknownNameError
+
+
+def recognise(
+    reader: Reader, root: Path, options: Mapping[str, str] | None = None, seen: Callable[[int], None] | None = None
+) -> Distribution:
+    """The distribution of a dataset that lies in a folder.
+
+    Args:
+        reader: The reader of the dataset that the user named.
+        root: The folder that the user named.
+        options: The user's choices.
+        seen: Called with the number of files listed so far.
+
+    Raises:
+        UnknownNameError: An option or a value of one that the CARD does not offer.
+        DatasetError: Nothing there, a file, an empty folder, or another dataset.
+    """
+    card = reader.CARD
+    chosen = _complete(card, options or {})
+    files = _listed(card, root, seen)
+    found = reader.find(Folder(root.absolute(), files, chosen))
+    if found is None:
+        raise _not_recognised(reader, root, files)
+    return found
+
+
+def likely_datasets(root: Path, files: Listing, besides: str = "") -> list[str]:
+    """Names of the datasets whose readers recognise this tree."""
+    return [
+        name
+        for name, reader in registry().items()
+        if name != besides and _finds(reader, Folder(root.absolute(), files, _complete(reader.CARD, {})))
+    ]
+
+
+def _complete(card: Card, options: Mapping[str, str]) -> dict[str, str]:
+    known = {option.name: option for option in card.options}
+    for name, value in options.items():
+        if name not in known:
+            raise UnknownNameError(f"option of {card.name}", name, known, f"affect info {card.name}")
+        choices = known[name].choices
+        if choices and value not in choices:
+            raise UnknownNameError(f"value of --{name}", value, choices)
+    return {name: options.get(name, option.default) for name, option in known.items()}
+
+
+def _listed(card: Card, root: Path, seen: Callable[[int], None] | None) -> Listing:
+    about = f"{card.name} at {root}"
+    expected = f"a folder with {' or '.join(card.looked_for)}"
+    then = f"affect info {card.name} shows how to get the dataset and how its folder looks"
+    if not root.exists():
+        raise DatasetError(about, found="no such folder", expected=expected, then=then)
+    if not root.is_dir():
+        what = "an archive: unpack it first" if root.suffix.lower() in (".zip", ".gz", ".tar", ".tgz", ".7z") else ""
+        raise DatasetError(about, found=what or "a file", expected=expected, then="name the folder that holds it")
+    try:
+        files = list_files(root, seen)
+    except OSError as error:
+        raise DatasetError(about, found=str(error), expected="a folder that may be read") from None
+    if not len(files) and not files.unreadable_names:
+        raise DatasetError(about, found="an empty folder", expected=expected, then=then)
+    return files
+
+
+def _not_recognised(reader: Reader, root: Path, files: Listing) -> DatasetError:
+    card = reader.CARD
+    likely = likely_datasets(root, files, besides=card.name)
+    guess = f"this looks like {' or '.join(likely)}: affect ingest {likely[0]} {root}" if likely else ""
+    return DatasetError(
+        f"{card.name} was not recognised at {root}",
+        found=files.sketch(),
+        expected=" or ".join(card.looked_for) + "\n  " + card.tree.replace("\n", "\n  "),
+        then=guess or f"affect info {card.name}; for a dataset of your own: affect ingest table PATH --map MAP.toml",
+    )
+
+
+def _finds(reader: Reader, folder: Folder) -> bool:
+    try:
+        return reader.find(folder) is not None
+    except AffectError:
+        return False

@@ -1,0 +1,307 @@
+"""The engine that runs a reader: recognise, fingerprint, read, check, and publish everything in one swap."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from affectdata.assembly import Assembled, assemble
+from affectdata.datasets import reader
+from affectdata.datasets.card import Card, Labelling, ProtocolCard
+from affectdata.datasets.reading import Block, Distribution, Reader, Reject
+from affectdata.datasets.recognise import recognise
+from affectdata.ingest_summary import (
+    IngestSummary,
+    RejectCount,
+    SourceCounts,
+    count_source,
+    count_splits,
+    differences,
+)
+from manifests.errors import DatasetError, RejectLimitError
+from manifests.lake import Lake, check_dataset_name
+from manifests.layer import Layer, LayerFacts
+from manifests.publication import Publication
+
+MAX_REJECTS = 0.01
+"""Largest share of items that may be refused for reasons that the CARD does not foresee."""
+
+Progress = Callable[[str, int, int], None]
+"""Called with the step in words, how much of it is done, and how much there is (0: unknown)."""
+
+_CHUNK = 1 << 22
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What a root holds: annotations whole, media by path and size, and by content when asked for."""
+
+    listed: str
+    media: str = ""
+
+    @property
+    def whole(self) -> str:
+        """The fingerprint of the samples layer."""
+        return self.listed if not self.media else hashlib.blake2b(f"{self}".encode(), digest_size=16).hexdigest()
+
+
+def ingest(
+    lake: Lake,
+    dataset: str,
+    root: str | Path,
+    *,
+    name: str | None = None,
+    max_rejects: float = MAX_REJECTS,
+    rehash: bool = False,
+    options: Mapping[str, str] | None = None,
+    progress: Progress | None = None,
+) -> IngestSummary:
+    """Read a dataset as it lies on disk into the lake: samples, labels, protocols and rejects, in one swap.
+
+    Does nothing when the lake already holds exactly this.
+
+    Args:
+        lake: Lake to write.
+        dataset: Name of the reader.
+        root: Folder of the dataset; it is only read.
+        name: Name in the lake, by default that of the reader.
+        max_rejects: Largest share of items that may be refused for unforeseen reasons.
+        rehash: Also read every media file for the fingerprint.
+        options: The reader's options (`affect info` lists them).
+        progress: Told how far each step is.
+
+    Raises:
+        DatasetError: The folder holds something else, or nothing.
+        RejectLimitError: Too much was refused; the lake stays as it was.
+        UnknownNameError: No such dataset or option.
+    """
+    module, tell = reader(dataset), progress or _silent
+    target = check_dataset_name(name or dataset)
+    distribution = recognise(module, Path(root), options, lambda count: tell("listing files", count, 0))
+    print_ = fingerprint(module.CARD, distribution, rehash=rehash, progress=tell)
+    before = _published(lake, target, module.CARD)
+    if before and _same(lake, target, before, print_, distribution, rehash):
+        return _unchanged(lake, target, module.CARD, distribution)
+    reject = _name_rejects(distribution)
+    blocks = _told(module.read(distribution, reject), tell)
+    assembled = assemble(target, blocks, distribution.folder.files, reject)
+    rejects = reject.table(module.CARD.expected_rejects, assembled.items)
+    _check_limit(target, rejects, assembled.items, max_rejects)
+    tell("writing layers", 0, 0)
+    step = _Step(module, distribution, target, print_, _command(dataset, target, module.CARD, distribution))
+    layers = _publish(lake, step, assembled, rejects)
+    return _summary(step, assembled, rejects, layers)
+
+
+def fingerprint(
+    card: Card, distribution: Distribution, *, rehash: bool = False, progress: Progress | None = None
+) -> Fingerprint:
+    """What a recognised root holds, and how it will be read.
+
+    Covers the reader's revision, the user's options, every byte of the annotations, and the path and size of every
+    picture, video and archive. Times never count.
+    """
+    tell = progress or _silent
+    folder = distribution.folder
+    digest = hashlib.blake2b(f"{card.name} {card.revision}\n{distribution.variant}\n".encode(), digest_size=16)
+    digest.update(f"{_own_options(card, distribution)}\n{distribution.settings}\n".encode())
+    for done, path in enumerate(sorted(distribution.annotations)):
+        digest.update(f"{path} {_content(folder.root / path)}\n".encode())
+        tell("hashing annotations", done + 1, len(distribution.annotations))
+    media = folder.files.media()
+    for path in media:
+        digest.update(f"{path} {folder.files.size(path)}\n".encode())
+    if not rehash:
+        return Fingerprint(digest.hexdigest())
+    content = hashlib.blake2b(digest_size=16)
+    for done, path in enumerate(media):
+        content.update(f"{path} {_content(folder.root / path)}\n".encode())
+        tell("hashing media", done + 1, len(media))
+    return Fingerprint(digest.hexdigest(), content.hexdigest())
+
+
+@dataclass(frozen=True)
+class _Step:
+    module: Reader
+    distribution: Distribution
+    target: str
+    print_: Fingerprint
+    command: str
+
+    @property
+    def labellings(self) -> dict[str, Labelling]:
+        return {x.source: x for x in self.distribution.labellings or self.module.CARD.labellings}
+
+    @property
+    def protocols(self) -> dict[str, ProtocolCard]:
+        return {x.name: x for x in self.distribution.protocols or self.module.CARD.protocols}
+
+    @property
+    def extra(self) -> dict[str, str]:
+        card = self.module.CARD
+        return {"reader": card.name, "revision": str(card.revision), "variant": self.distribution.variant}
+
+
+def _publish(lake: Lake, step: _Step, assembled: Assembled, rejects: pa.Table) -> list[str]:
+    """Write every layer of the step; layers of an earlier ingest that are no longer made are dropped."""
+    with lake.publish(step.target, command=step.command) as publication:
+        prints = {"listed": step.print_.listed, "media": step.print_.media}
+        facts = LayerFacts(fingerprint=step.print_.whole, command=step.command, extra=step.extra | prints)
+        publication.write("samples", "", assembled.samples, facts)
+        made = LayerFacts(command=step.command, extra=step.extra)
+        publication.write("rejects", "", rejects, made, ["samples"])
+        written = ["samples", "rejects"]
+        for source, table in sorted(assembled.labels.items()):
+            publication.write("labels", source, table, _label_facts(step, source), ["samples"])
+            written.append(f"labels/{source}")
+        for name, table in sorted(assembled.protocols.items()):
+            card = step.protocols[name]
+            kept = LayerFacts(
+                command=step.command, extra=step.extra, truth=list(card.truth), keys=list(card.keys), rule=card.about
+            )
+            publication.write("protocols", name, table, kept, ["samples"])
+            written.append(f"protocols/{name}")
+        _drop_leftovers(lake, step.target, publication, written)
+        publication.source(step.distribution.folder.root, step.distribution.variant)
+    return written
+
+
+def _label_facts(step: _Step, source: str) -> LayerFacts:
+    labelling = step.labellings[source]
+    return LayerFacts(
+        offered={task: list(classes) for task, classes in labelling.offered.items()},
+        unit=dict(labelling.unit),
+        rule=labelling.rule,
+        au_cut=labelling.au_cut,
+        landmark_base=labelling.landmark_base,
+        command=step.command,
+        extra=step.extra,
+    )
+
+
+def _drop_leftovers(lake: Lake, target: str, publication: Publication, written: Iterable[str]) -> None:
+    ours = {
+        layer.key for layer in lake.layers(target) if "reader" in layer.facts.extra and lake.home in layer.path.parents
+    }
+    for key in sorted(ours - set(written)):
+        publication.drop(key)
+
+
+def _published(lake: Lake, target: str, card: Card) -> Layer | None:
+    if not lake.has(target, "samples"):
+        return None
+    layer = lake.layer(target, "samples")
+    made_by = layer.facts.extra.get("reader", card.name)
+    if made_by != card.name:
+        raise DatasetError(
+            f"the lake already holds a dataset {target}",
+            found=f"it was read by {made_by}",
+            expected=f"one that was read by {card.name}",
+            then=f"affect ingest {card.name} PATH --name ANOTHER, or affect drop {target}",
+        )
+    return layer
+
+
+def _same(
+    lake: Lake, target: str, before: Layer, print_: Fingerprint, distribution: Distribution, rehash: bool
+) -> bool:
+    """Whether the lake holds exactly this; a dataset that only moved is relocated on the way."""
+    extra = before.facts.extra
+    if extra.get("listed") != print_.listed or (rehash and extra.get("media") != print_.media):
+        return False
+    if lake.root(target) != distribution.folder.root:
+        with lake.publish(target, command=f"affect ingest {target} (moved)") as publication:
+            publication.source(distribution.folder.root, distribution.variant)
+    return True
+
+
+def _unchanged(lake: Lake, target: str, card: Card, distribution: Distribution) -> IngestSummary:
+    rows = lake.layer(target, "samples").rows
+    warnings = distribution.warnings
+    return IngestSummary(target, card.name, distribution.variant, rows, warnings=warnings, unchanged=True)
+
+
+def _name_rejects(distribution: Distribution) -> Reject:
+    reject = Reject()
+    names = distribution.folder.files.unreadable_names
+    reject.many(names, "bad-name", ("the name is not UTF-8" for _ in names))
+    return reject
+
+
+def _check_limit(target: str, rejects: pa.Table, items: int, max_rejects: float) -> None:
+    unforeseen = rejects.filter(pc.invert(rejects.column("expected")))
+    if unforeseen.num_rows <= max_rejects * items:
+        return
+    counts = pc.value_counts(unforeseen.column("reason")).to_pylist()
+    reasons = ", ".join(f"{row['counts']:,} x {row['values']}" for row in counts)
+    first = "; ".join(f"{r['where']}: {r['reason']} {r['detail'] or ''}" for r in unforeseen.slice(0, 3).to_pylist())
+    raise RejectLimitError(
+        f"{target}: {unforeseen.num_rows:,} of {items:,} items were refused; nothing was published",
+        found=f"{reasons}. First: {first}",
+        expected=f"at most {max_rejects:.2%} refused for reasons that the dataset is not known for",
+        then=f"look at the items, or allow them with --max-rejects {unforeseen.num_rows / items:.3f}",
+    )
+
+
+def _summary(step: _Step, assembled: Assembled, rejects: pa.Table, layers: list[str]) -> IngestSummary:
+    splits = count_splits(assembled.samples)
+    sources = {source: _counted(table, assembled.samples) for source, table in sorted(assembled.labels.items())}
+    unlike = differences(step.module.CARD.published, step.distribution.variant, splits, sources)
+    counted = rejects.group_by(["reason", "expected"]).aggregate([([], "count_all")]).to_pylist()
+    refused = {row["reason"]: RejectCount(row["count_all"], row["expected"]) for row in counted}
+    return IngestSummary(
+        dataset=step.target,
+        reader=step.module.CARD.name,
+        variant=step.distribution.variant,
+        samples=assembled.samples.num_rows,
+        splits=splits,
+        sources=sources,
+        rejects=dict(sorted(refused.items())),
+        layers=tuple(layers),
+        warnings=(*step.distribution.warnings, *unlike),
+    )
+
+
+def _counted(labels: pa.Table, samples: pa.Table) -> SourceCounts:
+    if "split" not in samples.column_names:
+        return count_source(labels, pa.nulls(labels.num_rows, pa.string()))
+    at = pc.index_in(labels.column("sample_id"), value_set=samples.column("sample_id").combine_chunks())
+    return count_source(labels, samples.column("split").take(at))
+
+
+def _own_options(card: Card, distribution: Distribution) -> list[str]:
+    inside = [option.name for option in card.options if not option.is_path]
+    return [f"--{name} {distribution.folder.options[name]}" for name in inside if distribution.folder.options[name]]
+
+
+def _command(dataset: str, target: str, card: Card, distribution: Distribution) -> str:
+    named = [f"--name {target}"] if target != dataset else []
+    return " ".join(["affect ingest", dataset, *named, *_own_options(card, distribution)])
+
+
+def _content(path: Path) -> str:
+    digest = hashlib.blake2b(digest_size=16)
+    try:
+        with path.open("rb") as file:
+            while chunk := file.read(_CHUNK):
+                digest.update(chunk)
+    except OSError as error:
+        raise DatasetError(f"{path} cannot be read", found=str(error)) from None
+    return digest.hexdigest()
+
+
+def _told(blocks: Iterator[Block], tell: Progress) -> Iterator[Block]:
+    done = 0
+    for block in blocks:
+        done += block.samples.num_rows
+        tell("reading annotations", done, 0)
+        yield block
+
+
+def _silent(step: str, done: int, total: int) -> None:
+    """Tell nobody."""

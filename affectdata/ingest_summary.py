@@ -1,0 +1,159 @@
+"""What one ingest did, counted and put in words; and how it compares with the counts that were published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from affectdata.datasets.card import Published
+from manifests.schema import TASK_COLUMNS
+from manifests.vocabulary import VOCABULARIES
+
+
+@dataclass(frozen=True)
+class SourceCounts:
+    """How much one label source says.
+
+    Args:
+        labelled: Task -> samples with a label; `votes` counts raw votes.
+        classes: Split -> class column -> class -> samples.
+    """
+
+    labelled: Mapping[str, int]
+    classes: Mapping[str, Mapping[str, Mapping[str, int]]]
+
+
+@dataclass(frozen=True)
+class RejectCount:
+    """Rejects of one reason, and whether the CARD foresees them."""
+
+    count: int
+    expected: bool
+
+
+@dataclass(frozen=True)
+class IngestSummary:
+    """What an ingest read, refused and wrote.
+
+    Args:
+        dataset: Name in the lake.
+        reader: Name of the reader.
+        variant: Distribution that was recognised.
+        samples: Number of samples.
+        splits: Split -> samples.
+        sources: Label source -> what it says; empty when nothing had changed.
+        rejects: Reason -> count.
+        layers: Keys of the layers that were written.
+        warnings: What the user should know.
+        unchanged: Nothing was written: the lake already holds exactly this.
+    """
+
+    dataset: str
+    reader: str
+    variant: str
+    samples: int
+    splits: Mapping[str, int] = field(default_factory=dict)
+    sources: Mapping[str, SourceCounts] = field(default_factory=dict)
+    rejects: Mapping[str, RejectCount] = field(default_factory=dict)
+    layers: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    unchanged: bool = False
+
+    def lines(self) -> list[str]:
+        """One fact a line, for people."""
+        if self.unchanged:
+            return [f"{self.dataset}: unchanged, {self.samples:,} samples ({self.variant}); nothing was written"]
+        splits = ", ".join(f"{split} {count:,}" for split, count in self.splits.items())
+        text = [f"{self.dataset}: {self.samples:,} samples" + (f" ({splits})" if splits else "")]
+        text.append(f"  distribution: {self.variant}")
+        for source, counts in self.sources.items():
+            text += [f"  {line}" for line in _source_lines(source, counts, self.samples)]
+        if not self.rejects:
+            text.append("  no rejects")
+        for reason, reject in self.rejects.items():
+            text.append(f"  rejected {reject.count:,}: {reason}" + (" (expected)" if reject.expected else ""))
+        return text + [f"  warning: {warning}" for warning in self.warnings]
+
+    def __str__(self) -> str:
+        return "\n".join(self.lines())
+
+
+def count_source(labels: pa.Table, splits: pa.ChunkedArray) -> SourceCounts:
+    """Counts of one source's label columns; `splits` names the split of each of its rows."""
+    labelled = {}
+    for task, columns in TASK_COLUMNS.items():
+        present = [labels.column(name) for name in columns if name in labels.column_names]
+        if count := _any_valid(present, labels.num_rows):
+            labelled[task] = count
+    if "expression_votes" in labels.column_names:
+        labelled["votes"] = len(labels) - labels.column("expression_votes").null_count
+    classes: dict[str, dict[str, dict[str, int]]] = {}
+    for name in (name for name in VOCABULARIES if name in labels.column_names):
+        known = pa.table({"split": splits, "class": labels.column(name)}).filter(pc.is_valid(labels.column(name)))
+        for row in known.group_by(["split", "class"]).aggregate([([], "count_all")]).to_pylist():
+            by_class = classes.setdefault(row["split"] or "", {}).setdefault(name, {})
+            by_class[row["class"]] = row["count_all"]
+    return SourceCounts(labelled, {split: classes[split] for split in sorted(classes)})
+
+
+def count_splits(samples: pa.Table) -> dict[str, int]:
+    """Split -> samples, in order of name; samples without a split are left out."""
+    if "split" not in samples.column_names:
+        return {}
+    counted = pc.value_counts(samples.column("split").drop_null()).to_pylist()
+    return {row["values"]: row["counts"] for row in sorted(counted, key=lambda row: str(row["values"]))}
+
+
+def differences(
+    published: Iterable[Published], variant: str, splits: Mapping[str, int], sources: Mapping[str, SourceCounts]
+) -> Iterator[str]:
+    """What was read and was published otherwise, in words; parts of the dataset that are absent are passed over."""
+    for entry in published:
+        if (entry.variants and variant not in entry.variants) or (entry.split and not splits.get(entry.split)):
+            continue
+        if entry.source != "samples" and entry.source not in sources:
+            continue
+        read = _read_counts(entry, splits, sources)
+        unlike = [
+            f"{name or 'all'} {read.get(name, 0):,} of {count:,}"
+            for name, count in entry.counts.items()
+            if read.get(name, 0) != count
+        ]
+        if unlike:
+            where = " ".join(filter(None, (entry.source, entry.split)))
+            yield f"{where} differs from the published counts ({entry.sure}): {', '.join(unlike)}"
+
+
+def _read_counts(entry: Published, splits: Mapping[str, int], sources: Mapping[str, SourceCounts]) -> dict[str, int]:
+    if entry.source == "samples":
+        return {"": splits.get(entry.split, 0) if entry.split else sum(splits.values())}
+    by_split = sources[entry.source].classes
+    chosen = [by_split.get(entry.split, {})] if entry.split else list(by_split.values())
+    totals: dict[str, int] = {"": 0}
+    for columns in chosen:
+        for name, count in columns.get(entry.column, {}).items():
+            totals[name] = totals.get(name, 0) + count
+            totals[""] += count
+    return totals
+
+
+def _source_lines(source: str, counts: SourceCounts, samples: int) -> Iterator[str]:
+    tasks = ", ".join(f"{task} {count:,}" for task, count in counts.labelled.items())
+    yield f"labels/{source}: {tasks or 'nothing labelled'} of {samples:,}"
+    for split, columns in counts.classes.items():
+        for column, classes in columns.items():
+            order = [name for name in VOCABULARIES[column].names if name in classes]
+            each = ", ".join(f"{name} {classes[name]:,}" for name in order)
+            yield f"  {split or 'no split'} {column} {sum(classes.values()):,}: {each}"
+
+
+def _any_valid(columns: list[pa.ChunkedArray], rows: int) -> int:
+    if not columns or all(column.null_count == rows for column in columns):
+        return 0
+    known = pc.is_valid(columns[0])
+    for column in columns[1:]:
+        known = pc.or_(known, pc.is_valid(column))
+    return int(pc.sum(known).as_py())

@@ -1,0 +1,304 @@
+"""Safe decoding of what `samples` names: image files, rows of pixel CSVs, archive members, video frames.
+
+Every failure is a `MediaError` whose reason is a reject code; nothing here is fatal to a run.
+
+Pixels are those the file stores. An EXIF rotation is not applied: the boxes and landmarks that datasets release
+refer to stored pixels, as their tools read them. 16-bit pictures keep their high byte, palettes and CMYK become RGB,
+an alpha channel is dropped without blending.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import mmap
+import os
+import struct
+import threading
+import zipfile
+import zlib
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from manifests.errors import MediaError
+
+Image = NDArray[np.uint8]
+
+MAX_PIXELS = 100_000_000
+"""Pictures above 100 megapixels are refused before they are decoded: 300 MB each, and no face dataset has them."""
+
+MAX_BYTES = 512 * 1024 * 1024
+"""Files and archive members above this size are refused before they are read."""
+
+VIDEO_SUFFIXES = frozenset((".avi", ".mp4", ".mov", ".mkv", ".mpg", ".mpeg", ".wmv", ".webm", ".m4v", ".flv"))
+
+_JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+
+_local = threading.local()
+
+
+def decode(root: Path, path: str, member: str | None = None, frame: int | None = None, *, gray: bool = False) -> Image:
+    """The pixels of one sample.
+
+    Args:
+        root: The dataset's folder.
+        path: File relative to it, '/' separated.
+        member: Name inside a zip archive, or 0-based data row of a CSV with a `pixels` column.
+        frame: 0-based frame of a video.
+        gray: Return [h, w] instead of three channels.
+
+    Returns:
+        uint8 RGB [h, w, 3]; a gray picture has three equal channels. With `gray`, uint8 [h, w].
+
+    Raises:
+        MediaError: `unsafe-path`, `missing-image`, `missing-video`, `missing-frame`, `undecodable-image`,
+            `image-too-large`, `bad-pixel-count`, `not-an-archive`.
+    """
+    file = resolve(root, path)
+    suffix = file.suffix.lower()
+    if frame is not None or suffix in VIDEO_SUFFIXES:
+        return _turned_gray(_video_frame(file, path, frame or 0), gray)
+    if member is not None and suffix == ".csv":
+        pixels = _csv_pixels(file, path, member)
+        return pixels if gray else np.repeat(pixels[..., None], 3, axis=2)
+    data = _read(file, path) if member is None else _archived(file, path, member)
+    return decode_bytes(data, path if member is None else f"{path}:{member}", gray=gray)
+
+
+def decode_bytes(data: bytes, about: str, *, gray: bool = False) -> Image:
+    """The pixels of an encoded picture; see `decode`.
+
+    Raises:
+        MediaError: `undecodable-image` or `image-too-large`.
+    """
+    if not data:
+        raise MediaError("undecodable-image", f"{about}: an empty file")
+    size = picture_size(data)
+    if size is None:
+        raise MediaError("undecodable-image", f"{about}: no picture format begins like this")
+    if size[0] * size[1] > MAX_PIXELS:
+        raise MediaError("image-too-large", f"{about}: {size[0]} x {size[1]} pixels, limit {MAX_PIXELS:,}")
+    cv2 = _opencv()
+    colour = cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR_RGB
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), colour | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error as error:
+        raise MediaError("undecodable-image", f"{about}: {str(error).strip().splitlines()[-1][:200]}") from None
+    if image is None:
+        raise MediaError("undecodable-image", f"{about}: truncated or damaged")
+    pixels: Image = image
+    return pixels
+
+
+def pixel_hash(image: Image) -> str:
+    """BLAKE2b-128 of shape and bytes of the RGB picture; a gray one hashes as its three equal channels.
+
+    The same pixels hash the same whatever file format held them without loss.
+    """
+    rgb = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
+    digest = hashlib.blake2b("x".join(map(str, rgb.shape)).encode(), digest_size=16)
+    digest.update(np.ascontiguousarray(rgb).data)
+    return digest.hexdigest()
+
+
+def resolve(root: Path, path: str) -> Path:
+    """The file that a stored path names. Symbolic links are the owner's; the path itself may not climb out.
+
+    Raises:
+        MediaError: `unsafe-path` for an absolute path, a drive, `..` or NUL.
+    """
+    parts = path.replace("\\", "/").split("/")
+    if not path or parts[0] == "" or ".." in parts or "\x00" in path or parts[0].endswith(":"):
+        raise MediaError("unsafe-path", f"{path!r} leads out of {root}")
+    return root.joinpath(*parts)
+
+
+def picture_size(data: bytes) -> tuple[int, int] | None:
+    """Width and height that an encoded picture's header claims, without decoding; None where it has no header."""
+    if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24:
+        width, height = struct.unpack(">II", data[16:24])
+        return width, height
+    if data[:2] == b"\xff\xd8":
+        return _jpeg_size(data)
+    return _other_size(data)
+
+
+def _jpeg_size(data: bytes) -> tuple[int, int] | None:
+    at = 2
+    while at + 9 <= len(data):
+        if data[at] != 0xFF:
+            return None
+        marker = data[at + 1]
+        if marker == 0xFF:
+            at += 1
+        elif marker in _JPEG_FRAMES:
+            height, width = struct.unpack(">HH", data[at + 5 : at + 9])
+            return width, height
+        elif 0xD0 <= marker <= 0xD9 or marker == 0x01:
+            at += 2
+        else:
+            at += 2 + struct.unpack(">H", data[at + 2 : at + 4])[0]
+    return None
+
+
+def _other_size(data: bytes) -> tuple[int, int] | None:
+    import PIL.Image
+
+    try:
+        # Only the header is read; PIL's own limit would raise for what is refused by MAX_PIXELS anyway.
+        with PIL.Image.open(io.BytesIO(data)) as picture:
+            return picture.size
+    except PIL.Image.DecompressionBombError:
+        return (MAX_PIXELS + 1, 1)
+    except (OSError, ValueError, SyntaxError, EOFError, struct.error, TypeError, KeyError, IndexError):
+        return None
+
+
+def _read(file: Path, about: str) -> bytes:
+    try:
+        if (size := file.stat().st_size) > MAX_BYTES:
+            raise MediaError("image-too-large", f"{about}: {size:,} bytes, limit {MAX_BYTES:,}")
+        return file.read_bytes()
+    except FileNotFoundError:
+        raise MediaError("missing-image", about) from None
+    except (OSError, ValueError) as error:
+        raise MediaError("undecodable-image", f"{about}: {error}") from None
+
+
+def _archived(file: Path, about: str, member: str) -> bytes:
+    try:
+        archive = _archive(file, _stamp(file))
+        entry = archive.getinfo(member)
+        if entry.file_size > MAX_BYTES:
+            raise MediaError("image-too-large", f"{about}:{member}: {entry.file_size:,} bytes, limit {MAX_BYTES:,}")
+        return archive.read(entry)
+    except (FileNotFoundError, KeyError):
+        raise MediaError("missing-image", f"{about}:{member}") from None
+    except zipfile.BadZipFile:
+        raise MediaError("not-an-archive", f"{about}: no zip archive, or a damaged one") from None
+    except RuntimeError:
+        raise MediaError("protected-file", f"{about}:{member}: encrypted") from None
+    except (OSError, zlib.error, NotImplementedError, EOFError) as error:
+        raise MediaError("undecodable-image", f"{about}:{member}: {error}") from None
+
+
+@lru_cache(maxsize=32)
+def _archive(file: Path, stamp: tuple[int, int]) -> zipfile.ZipFile:  # noqa: ARG001 (a changed file is opened anew)
+    return zipfile.ZipFile(file)
+
+
+def _stamp(file: Path) -> tuple[int, int]:
+    status = os.stat(file)  # noqa: PTH116 (called for every row of a pixel CSV)
+    return status.st_size, status.st_mtime_ns
+
+
+class _PixelRows:
+    """Where each data row of a pixel CSV begins; blank lines do not count, as in the readers."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file.open("rb")
+        self._map = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        ends = [np.flatnonzero(piece == 0x0A) + start for start, piece in self._pieces()]
+        stops = np.append(np.concatenate(ends), len(self._map)) if ends else np.array([len(self._map)])
+        starts = np.concatenate([[0], stops[:-1] + 1])
+        long = stops - starts > 1
+        short = np.flatnonzero(~long & (stops > starts))
+        # A line of one byte is a row unless that byte is the CR of an empty CRLF line.
+        long[[row for row in short if self._map[int(starts[row])] != 0x0D]] = True
+        self.starts, self.stops = starts[long], stops[long]
+        names = next(csv.reader([self._line(0).decode("utf-8-sig", "replace")]), []) if len(self.starts) else []
+        self.column = [name.strip() for name in names].index("pixels")
+
+    def _pieces(self) -> Any:
+        for start in range(0, len(self._map), 1 << 24):
+            yield start, np.frombuffer(self._map[start : start + (1 << 24)], np.uint8)
+
+    def _line(self, row: int) -> bytes:
+        return self._map[int(self.starts[row]) : int(self.stops[row])].strip()
+
+    def fields(self, row: int) -> list[str]:
+        """Fields of one 0-based data row."""
+        return next(csv.reader([self._line(row + 1).decode("utf-8", "replace")]), [])
+
+
+@lru_cache(maxsize=8)
+def _pixel_rows(file: Path, stamp: tuple[int, int]) -> _PixelRows:  # noqa: ARG001 (a changed file is indexed anew)
+    return _PixelRows(file)
+
+
+def _csv_pixels(file: Path, about: str, member: str) -> Image:
+    try:
+        rows = _pixel_rows(file, _stamp(file))
+    except FileNotFoundError:
+        raise MediaError("missing-image", about) from None
+    except (OSError, ValueError, csv.Error) as error:
+        raise MediaError("undecodable-image", f"{about}: no CSV with a pixels column ({error})") from None
+    where = f"{about} row {member}"
+    if not member.isdecimal() or int(member) + 1 >= len(rows.starts):
+        raise MediaError("missing-image", where)
+    fields = rows.fields(int(member))
+    text = fields[rows.column] if rows.column < len(fields) else ""
+    try:
+        values = np.array(text.split(), dtype=np.int64)
+    except (ValueError, OverflowError):
+        raise MediaError("bad-pixel-count", f"{where}: something that is no number") from None
+    side = int(np.sqrt(len(values)))
+    if not side or side * side != len(values) or values.min() < 0 or values.max() > 255:
+        raise MediaError("bad-pixel-count", f"{where}: {len(values)} values, not a square of bytes")
+    return values.astype(np.uint8).reshape(side, side)
+
+
+class _Video:
+    """One open video of this thread, and the frame that comes next."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+        self.capture = _opencv().VideoCapture(str(file))
+        self.next = 0
+
+
+def _video_frame(file: Path, about: str, frame: int) -> Image:
+    """One frame; in ascending order, frames are decoded once each."""
+    cv2 = _opencv()
+    if not file.is_file():
+        raise MediaError("missing-video", about)
+    video: _Video | None = getattr(_local, "video", None)
+    if video is None or video.file != file or video.next > frame:
+        video = _local.video = _Video(file)
+    if not video.capture.isOpened():
+        raise MediaError("undecodable-image", f"{about}: no video that can be opened")
+    image = None
+    while video.next <= frame:
+        wanted = video.next == frame
+        there, image = video.capture.read() if wanted else (video.capture.grab(), None)
+        if not there:
+            raise MediaError("missing-frame", f"{about}: frame {frame}, the video ends after {video.next}")
+        video.next += 1
+    if image is None or image.ndim != 3:
+        raise MediaError("undecodable-image", f"{about}: frame {frame}")
+    pixels: Image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return pixels
+
+
+def _turned_gray(image: Image, gray: bool) -> Image:
+    if not gray:
+        return image
+    cv2 = _opencv()
+    turned: Image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    return turned
+
+
+@lru_cache(maxsize=1)
+def _opencv() -> Any:
+    """cv2, told to keep its warnings: a damaged picture is reported once, by us."""
+    # Read when the library loads; beyond it OpenCV refuses too, should a header lie to us.
+    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
+    import cv2
+
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    return cv2
