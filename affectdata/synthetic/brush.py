@@ -41,7 +41,8 @@ def curve_through(points: Curve, *, closed: bool = False) -> Curve:
 
 def between(first: Curve, second: Curve, share: NDArray[np.float64] | float) -> Curve:
     """The curve that lies `share` of the way from `first` to `second`, sample by sample."""
-    return first + (second - first) * np.reshape(share, (-1, 1))
+    curve: Curve = first + (second - first) * np.reshape(share, (-1, 1))
+    return curve
 
 
 def band(first: Curve, second: Curve) -> Curve:

@@ -266,4 +266,5 @@ def _pick(rng: np.random.Generator, colours: tuple[Colour, ...], spread: float) 
 
 
 def _colour(rng: np.random.Generator) -> Colour:
-    return tuple(rng.uniform(20, 235, 3).tolist())
+    grey = rng.uniform(30, 225)
+    return tuple(np.clip(grey + rng.normal(0, 30, 3), 5, 250).tolist())

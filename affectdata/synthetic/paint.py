@@ -27,7 +27,14 @@ from affectdata.synthetic.shape import Build, Points, Pose, placed, resting_shap
 SKINS: tuple[Colour, ...] = (
     (255, 224, 196), (244, 205, 172), (232, 190, 152), (214, 164, 124), (188, 136, 98), (152, 104, 72), (112, 76, 54),
 )  # fmt: skip
-HAIRS: tuple[Colour, ...] = ((28, 22, 20), (62, 40, 26), (104, 68, 40), (168, 124, 70), (206, 172, 110), (150, 150, 152))
+HAIRS: tuple[Colour, ...] = (
+    (28, 22, 20),
+    (62, 40, 26),
+    (104, 68, 40),
+    (168, 124, 70),
+    (206, 172, 110),
+    (150, 150, 152),
+)
 IRISES: tuple[Colour, ...] = ((70, 44, 26), (96, 66, 36), (72, 96, 62), (82, 116, 150), (110, 120, 126))
 HAIR_STYLES = ("bald", "short", "fringe", "long")
 
@@ -63,7 +70,10 @@ class Stage:
         points: float64 [68, 2], pixels.
         rest: The landmarks of the same person and pose without any AU, float64 [68, 2], pixels.
         right, down: One face unit along the face's own axes, in pixels.
-        frame: Function from face units (x, y, z) to pixels, for what no landmark marks.
+        outline: Jaw and forehead, a closed outline.
+        crown: The outline of the hair, from the image's right to its left.
+        pupils: Both pupils, image-left first.
+        neck: Neck and shoulders, a closed outline.
     """
 
     points: Curve
@@ -131,7 +141,7 @@ def paint_face(picture: Picture, on: Stage, look: Look, acted: Acting) -> None:
     head = curve_through(on.outline, closed=True)
     _paint_back(picture, on, look)
     fill(picture, head, look.skin)
-    _paint_shades(picture, on, look, acted)
+    _paint_shades(picture, on, acted)
     _paint_folds(picture, on, look, acted)
     _paint_nose(picture, on, look)
     _paint_mouth(picture, on, look)
@@ -145,7 +155,8 @@ def paint_face(picture: Picture, on: Stage, look: Look, acted: Acting) -> None:
 
 def _paint_back(picture: Picture, on: Stage, look: Look) -> None:
     if look.hair_style == "long":
-        low = [on.at(14, 0.35, 1.0), on.at(12, 0.35, 0.9), on.at(4, -0.35, 0.9), on.at(2, -0.35, 1.0)]
+        turns = ((1, 0.22, 0.0), (3, 0.34, 0.3), (4, 0.1, 0.75))
+        low = [on.at(index, -x, y) for index, x, y in turns] + [on.at(16 - index, x, y) for index, x, y in turns[::-1]]
         fill(picture, curve_through(np.concatenate([on.crown, low]), closed=True), scaled(look.hair, 0.8))
     fill(picture, on.neck[[0, 1, 6, 7]], scaled(look.skin, 0.78))
     fill(picture, on.neck[[1, 2, 3, 4, 5, 6]], look.shirt)
@@ -153,7 +164,7 @@ def _paint_back(picture: Picture, on: Stage, look: Look) -> None:
         fill(picture, ellipse(on.at(index, side * 0.03, 0.0), 0.14 * on.right, 0.28 * on.down), scaled(look.skin, 0.9))
 
 
-def _paint_shades(picture: Picture, on: Stage, look: Look, acted: Acting) -> None:
+def _paint_shades(picture: Picture, on: Stage, acted: Acting) -> None:
     """Soft relief: one grey layer (128 = no change), blurred, multiplied into the picture."""
     relief = np.full(picture.shape[:2], 128, np.uint8)
     stroke(relief, curve_through(on.outline, closed=True), 96, 0.22 * on.unit, closed=True)
@@ -164,7 +175,9 @@ def _paint_shades(picture: Picture, on: Stage, look: Look, acted: Acting) -> Non
     squint = max(acted.intensity(6), 0.6 * acted.intensity(9)) / 5
     for index, side in ((41, -1.0), (46, 1.0)):
         fill(relief, ellipse(on.at(index, side * 0.08, 0.3), 0.34 * on.right, 0.15 * on.down), 128 + 24 * squint)
-        stroke(relief, np.array([on.at(index, -0.26, 0.13), on.at(index, 0.26, 0.13)]), 128 - 44 * squint, 0.07 * on.unit)
+        stroke(
+            relief, np.array([on.at(index, -0.26, 0.13), on.at(index, 0.26, 0.13)]), 128 - 44 * squint, 0.07 * on.unit
+        )
     ridge = curve_through(on.points[27:31])
     fill(relief, band(ridge - 0.11 * on.right, ridge - 0.03 * on.right), 118)
     fill(relief, band(ridge + 0.03 * on.right, ridge + 0.11 * on.right), 118)
@@ -311,12 +324,12 @@ def _paint_hair(picture: Picture, on: Stage, look: Look) -> None:
     fill(picture, band(curve_through(on.crown), hairline), look.hair)
     for share in (0.3, 0.6):
         line = between(curve_through(on.crown), hairline, share)
-        stroke(picture, line[4:-4], scaled(look.hair, 1.25), 0.03 * on.unit)
+        stroke(picture, line[4:-4], scaled(look.hair, 1.12), 0.03 * on.unit)
 
 
 def _paint_glasses(picture: Picture, on: Stage) -> None:
     rims = [on.rest[36:42].mean(axis=0), on.rest[42:48].mean(axis=0)]
     for centre in rims:
         outline = ellipse(centre + 0.03 * on.down, 0.42 * on.right, 0.32 * on.down)
-        stroke(picture, outline, (40, 36, 36), 0.05 * on.unit, closed=True)
-    stroke(picture, np.array([rims[0] + 0.42 * on.right, rims[1] - 0.42 * on.right]), (40, 36, 36), 0.05 * on.unit)
+        stroke(picture, outline, (40, 36, 36), 0.035 * on.unit, closed=True)
+    stroke(picture, np.array([rims[0] + 0.42 * on.right, rims[1] - 0.42 * on.right]), (40, 36, 36), 0.035 * on.unit)
