@@ -151,9 +151,10 @@ def write_layer(path: Path, kind: str, tables: Iterable[pa.Table], facts: LayerF
         SchemaError: A table does not fit.
     """
     target = schema.KINDS[kind].with_metadata({METADATA_KEY: facts.to_json()})
-    text = [f.name for f in target if pa.types.is_string(f.type) and f.name != "sample_id"]
+    # Names and 0/1 cells repeat: as dictionary codes they are a quarter of the size, and faster to count.
+    repeating = [f.name for f in target if f.type in (pa.string(), pa.int8()) and f.name != "sample_id"]
     rows = 0
-    with pq.ParquetWriter(path, target, compression="zstd", use_dictionary=text) as writer:
+    with pq.ParquetWriter(path, target, compression="zstd", use_dictionary=repeating) as writer:
         last: str | None = None
         for table in tables:
             for start in range(0, table.num_rows, ROW_GROUP):
