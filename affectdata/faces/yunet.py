@@ -48,6 +48,8 @@ class YuNet:
     def __init__(self, settings: DetectorSettings) -> None:
         import cv2
 
+        # OpenCV 5 warns once per network that its graph engine ignores the target; nobody asked for one
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_ERROR)
         self._settings = settings
         self._path = WEIGHTS.fetch()
         self._local = threading.local()
