@@ -114,7 +114,7 @@ def differences(
     for entry in published:
         if (entry.variants and variant not in entry.variants) or (entry.split and not splits.get(entry.split)):
             continue
-        if entry.source != "samples" and entry.source not in sources:
+        if entry.source != "samples" and not _is_labelled(sources.get(entry.source), entry.column):
             continue
         read = _read_counts(entry, splits, sources)
         unlike = [
@@ -122,9 +122,15 @@ def differences(
             for name, count in entry.counts.items()
             if read.get(name, 0) != count
         ]
+        if unlike and entry.counts.get("", 0) > 2 * read[""]:
+            unlike = [f"{read['']:,} of {entry.counts['']:,}"]
         if unlike:
             where = " ".join(filter(None, (entry.source, entry.split)))
             yield f"{where} differs from the published counts ({entry.sure}): {', '.join(unlike)}"
+
+
+def _is_labelled(counts: SourceCounts | None, column: str) -> bool:
+    return counts is not None and any(column in columns for columns in counts.classes.values())
 
 
 def _read_counts(entry: Published, splits: Mapping[str, int], sources: Mapping[str, SourceCounts]) -> dict[str, int]:

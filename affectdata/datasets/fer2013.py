@@ -247,7 +247,11 @@ def _read_pixels(folder: Folder, path: str, votes: CsvTable | None, reject: Reje
             "member": pa.array(rows.rows).cast(pa.string()),
             "split": (halves | dict(rows.columns))["Usage"],
         }
-        voted = None if votes is None else votes_at(rows, votes, reject)
+        voted = None
+        if votes is not None:
+            voted, named = votes_at(rows, votes, reject)
+            columns["face_status"] = face_statuses(voted)
+            voted[~named] = np.nan
         yield _block(columns, names.filter(pa.array(keep)), voted)
 
 
@@ -302,7 +306,7 @@ def _block(columns: dict[str, pa.Array], human: pa.Array | None, votes: NDArray[
     labels = {} if human is None else {"human-fer2013": pa.table({"expression": human})}
     if votes is not None:
         labels |= label_tables(votes)
-        columns["face_status"] = face_statuses(votes)
+        columns.setdefault("face_status", face_statuses(votes))
     samples = pa.table(columns)
     role, _ = recoded(columns["split"], _ROLES)
     named = {"official": human is not None, "ferplus": votes is not None}

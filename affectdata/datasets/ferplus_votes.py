@@ -65,31 +65,33 @@ def votes_of(table: CsvTable, reject: Reject) -> NDArray[np.float64]:
     for place, name in enumerate(VOTE_COLUMNS):
         values, bad = integers(table.columns[name])
         counts: NDArray[np.float64] = values.to_numpy(zero_copy_only=False).astype(float)
-        bad = bad | (counts < 0) | (counts > 1000)
+        bad |= np.logical_or(counts < 0, counts > 1000)
         table.refuse(bad, reject, "bad-number", name)
         votes[:, place] = np.where(bad, np.nan, counts)
-    votes[np.isnan(votes).any(axis=1) | (votes.sum(axis=1) == 0)] = np.nan
+    silent = np.logical_or(np.isnan(votes).any(axis=1), votes.sum(axis=1) == 0)
+    votes[silent] = np.nan
     return votes
 
 
-def votes_at(rows: CsvTable, votes: CsvTable, reject: Reject) -> NDArray[np.float64]:
-    """Votes [N, 10] of rows of fer2013.csv by row position, the only key the two files share.
+def votes_at(rows: CsvTable, votes: CsvTable, reject: Reject) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Votes [N, 10] of rows of fer2013.csv, and whether FER+ names a picture, by row position: the only shared key.
 
-    A row whose `Usage` differs between the files is rejected as `id-mismatch`, one without a picture name as
-    `not-a-face`; both get no votes, and the picture stays.
+    A row whose `Usage` differs between the files is rejected as `id-mismatch` and gets no votes; a row without a
+    picture name is rejected as `not-a-face`.
     """
+    named = np.zeros(len(rows.rows), dtype=bool)
     at = np.minimum(np.searchsorted(votes.rows, rows.rows), max(len(votes.rows) - 1, 0))
     result = np.full((len(rows.rows), len(VOTE_COLUMNS)), np.nan)
     if not len(votes.rows):
-        return result
-    there = votes.rows[at] == rows.rows
+        return result, named
+    there: NDArray[np.bool_] = np.equal(votes.rows[at], rows.rows)
     same = as_mask(pc.equal(votes.columns["Usage"].take(pa.array(at)), rows.columns["Usage"]))
     rows.refuse(there & ~same, reject, "id-mismatch", "Usage")
     matched = np.flatnonzero(there & same)
     chosen = votes.take(at[matched])
-    named = chosen.refuse(as_mask(pc.is_null(chosen.columns["Image name"])), reject, "not-a-face", "NF")
-    result[matched[named]] = votes_of(chosen.filter(named), reject)
-    return result
+    named[matched] = chosen.refuse(as_mask(pc.is_null(chosen.columns["Image name"])), reject, "not-a-face", "NF")
+    result[matched] = votes_of(chosen, reject)
+    return result, named
 
 
 def label_tables(votes: NDArray[np.float64]) -> dict[str, pa.Table]:
