@@ -1,27 +1,21 @@
 """What is labelled: per dataset and source from the layers themselves, and per dataset in the manifest.
 
-Counts come from Parquet footers where these suffice. Read are only the columns of which one must know values
-(classes, present AUs) or combinations (valence with arousal, any AU).
+Layers are counted from their footers alone (`manifests.footers`), the manifest by one question to its view.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-import duckdb
 import pyarrow as pa
 
 from manifests.errors import UnknownNameError
-from manifests.footers import known_counts
+from manifests.footers import known_counts, tally_of
 from manifests.lake import Lake, Layer
-from manifests.manifest import quoted
 from manifests.query import LakeConnection
 from manifests.resolve import check_patterns
-from manifests.schema import TASK_COLUMNS
 from manifests.vocabulary import AUS, TASKS, VOCABULARIES, au_column
 
 
@@ -131,9 +125,7 @@ def coverage(lake: Lake, *, sources: Sequence[str] | None = None, datasets: Iter
     if sources is not None:
         check_patterns(sources, {layer.name for layer in labels})
         labels = [x for x in labels if any(fnmatchcase(x.name, pattern) for pattern in sources)]
-    labels = [layer for layer in labels if layer.dataset in wanted]
-    with duckdb.connect(":memory:") as connection, ThreadPoolExecutor(os.cpu_count()) as pool:
-        return Coverage(tuple(pool.map(lambda layer: _layer_coverage(connection, layer), labels)))
+    return Coverage(tuple(_layer_coverage(layer) for layer in labels if layer.dataset in wanted))
 
 
 def manifest_coverage(connection: LakeConnection) -> tuple[ManifestCoverage, ...]:
@@ -159,79 +151,23 @@ def _table(rows: Sequence[tuple[object, ...]], texts: Sequence[str], numbers: Se
     return pa.Table.from_pylist([dict(zip(schema.names, row, strict=True)) for row in rows], schema=schema)
 
 
-def _layer_coverage(connection: duckdb.DuckDBPyConnection, layer: Layer) -> LayerCoverage:
-    known = known_counts(layer.path)
-    counts = _Questions(connection, layer, known)
-    tasks = {
-        "va": counts.all_known(("valence", "arousal")),
-        "au": counts.any_known(TASK_COLUMNS["au"]),
-        "au_intensity": counts.any_known(TASK_COLUMNS["au_intensity"]),
-    }
-    present = {au: counts.total(au_column(au)) for au in AUS if au_column(au) in known}
-    answers = counts.answer()
-    whole = {task: known.get(task, 0) for task in ("expression", "compound", "mental_state", "landmarks")}
+def _layer_coverage(layer: Layer) -> LayerCoverage:
+    known, tally = known_counts(layer.path), tally_of(layer.path)
+    aus = {au: (au_column(au), au_column(au, "intensity")) for au in AUS}
     return LayerCoverage(
         layer.dataset,
         layer.name,
         layer.rows,
-        {task: whole[task] if task in whole else answers[tasks[task]] for task in TASKS},
-        {task: counts.classes(task) for task in VOCABULARIES if task in known},
+        {task: tally.tasks[task] for task in TASKS},
         {
-            au: AUCount(
-                known.get(au_column(au), 0),
-                answers[present[au]] if au in present else 0,
-                known.get(au_column(au, "intensity"), 0),
-            )
-            for au in AUS
-            if au_column(au) in known or au_column(au, "intensity") in known
+            task: {name: tally.classes[task][name] for name in vocabulary.names if name in tally.classes[task]}
+            for task, vocabulary in VOCABULARIES.items()
+            if tally.classes[task]
+        },
+        {
+            au: AUCount(known.get(value, 0), tally.present[value], known.get(intensity, 0))
+            for au, (value, intensity) in aus.items()
+            if value in known or intensity in known
         },
         layer.stale,
     )
-
-
-class _Questions:
-    """Collects what must be counted in one layer, so that one scan answers all that the footer does not."""
-
-    def __init__(self, connection: duckdb.DuckDBPyConnection, layer: Layer, known: Mapping[str, int]) -> None:
-        self._connection = connection.cursor()
-        self._file = f"read_parquet({quoted(str(layer.path))})"
-        self._known, self._rows = known, layer.rows
-        self._asked: list[str] = []
-
-    def _ask(self, sql: str) -> str:
-        self._asked.append(sql)
-        return sql
-
-    def all_known(self, columns: Collection[str]) -> str:
-        """Rows that know all of these columns."""
-        counts = [self._known.get(column, 0) for column in columns]
-        if 0 in counts or sum(count < self._rows for count in counts) < 2:
-            return self._ask(str(min(counts)))
-        return self._ask(f"count_if({' and '.join(f'{column} is not null' for column in columns)})")
-
-    def any_known(self, columns: Collection[str]) -> str:
-        """Rows that know any of these columns."""
-        counts = {column: self._known[column] for column in columns if column in self._known}
-        if len(counts) < 2 or self._rows in counts.values():
-            return self._ask(str(max(counts.values(), default=0)))
-        return self._ask(f"count_if({' or '.join(f'{column} is not null' for column in counts)})")
-
-    def total(self, column: str) -> str:
-        """Sum of a column."""
-        return self._ask(f"sum({column})::BIGINT")
-
-    def answer(self) -> dict[str, int]:
-        """Every question asked so far with its answer."""
-        asked = list(dict.fromkeys(self._asked))
-        answers = {text: int(text) for text in asked if text.isdigit()}
-        open_ = [text for text in asked if text not in answers]
-        if open_:
-            row = self._connection.execute(f"select {', '.join(open_)} from {self._file}").fetchall()[0]
-            answers |= dict(zip(open_, row, strict=True))
-        return answers
-
-    def classes(self, task: str) -> dict[str, int]:
-        """Class -> rows, for a task whose column holds names."""
-        rows = self._connection.execute(f"select {task}, count(*) from {self._file} group by 1").fetchall()
-        found = dict(rows)
-        return {name: found.get(name, 0) for name in VOCABULARIES[task].names if name in found}

@@ -1,16 +1,27 @@
-"""What Parquet footers know without reading a value: how many rows of each column are not NULL."""
+"""What Parquet footers know without reading a value.
+
+Parquet itself keeps how many rows of each column are not NULL. A label layer is also tallied while it is written:
+how often each class and each present AU occurs, and how many rows know a task that is spread over columns.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from functools import lru_cache
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from functools import lru_cache, reduce
 from pathlib import Path
 from types import MappingProxyType
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from manifests.errors import LakeError
+from manifests.schema import TASK_COLUMNS
+from manifests.vocabulary import VOCABULARIES
+
+TALLY_KEY = b"affect-tally"
 
 
 def known_counts(path: Path) -> Mapping[str, int]:
@@ -31,7 +42,10 @@ def known_counts(path: Path) -> Mapping[str, int]:
 @lru_cache(maxsize=4096)
 def _known_counts(path: Path, _modified: int, _size: int) -> Mapping[str, int]:
     """Counts of one state of a file; its time and size are part of the cache's key."""
-    footer = pq.read_metadata(path)
+    return _known(pq.read_metadata(path), path)
+
+
+def _known(footer: pq.FileMetaData, path: Path) -> Mapping[str, int]:
     groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
     known = {}
     for index, field in enumerate(footer.schema.to_arrow_schema()):
@@ -53,3 +67,81 @@ def _known_in(chunk: pq.ColumnChunkMetaData, rows: int, length: int) -> int | No
         return int((chunk.num_values - rows) // (length - 1))
     statistics = chunk.statistics
     return int(rows - statistics.null_count) if statistics is not None and statistics.has_null_count else None
+
+
+class Tally:
+    """Counts of values in a label layer, gathered table by table.
+
+    `tasks`: rows labelled for a task (va: both known; au and au_intensity: any known). `classes`: task -> name ->
+    rows. `present`: AU column -> rows that say 1.
+    """
+
+    def __init__(self) -> None:
+        self.rows = self.cells = 0
+        self.tasks: Counter[str] = Counter()
+        self.classes: dict[str, Counter[str]] = {task: Counter() for task in VOCABULARIES}
+        self.present: Counter[str] = Counter()
+
+    def add(self, table: pa.Table) -> None:
+        """Count the rows of a table that has the columns of a label layer, or those of them that are not NULL."""
+        self.rows += table.num_rows
+        known = {name: len(c) - c.null_count for name, c in zip(table.column_names, table.columns, strict=True)}
+        self.cells += sum(known.values())
+        for task, columns in TASK_COLUMNS.items():
+            labelled = [table.column(name) for name in columns if known.get(name)]
+            if task in VOCABULARIES and labelled:
+                names, counts = pc.value_counts(labelled[0].drop_null()).flatten()
+                self.classes[task].update(dict(zip(names.to_pylist(), counts.to_pylist(), strict=True)))
+            self.tasks[task] += _rows_known(task, labelled, len(columns))
+        for name in TASK_COLUMNS["au"]:
+            if known.get(name):
+                self.present[name] += int(pc.sum(table.column(name)).as_py())
+
+    def to_json(self) -> bytes:
+        """Canonical JSON for the footer."""
+        return json.dumps(vars(self), sort_keys=True).encode()
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Tally:
+        """The tally that `to_json` wrote."""
+        tally, facts = cls(), json.loads(text)
+        tally.rows, tally.cells = int(facts["rows"]), int(facts["cells"])
+        tally.tasks.update(facts["tasks"])
+        tally.present.update(facts["present"])
+        for task, counts in facts["classes"].items():
+            tally.classes[task].update(counts)
+        return tally
+
+
+def _rows_known(task: str, labelled: Sequence[pa.ChunkedArray], columns: int) -> int:
+    """Rows that know the task, given those of its columns that are not NULL throughout."""
+    if not labelled or (task == "va" and len(labelled) < columns):
+        return 0
+    combine = pc.and_ if task == "va" else pc.or_
+    return int(pc.sum(reduce(combine, (pc.is_valid(column) for column in labelled))).as_py() or 0)
+
+
+def tally_of(path: Path) -> Tally:
+    """Counts of values in a label layer: from its footer, or by reading it where the footer does not tell.
+
+    Raises:
+        LakeError: The file cannot be read.
+    """
+    known = known_counts(path)
+    state = path.stat()
+    return _tally_of(path, state.st_mtime_ns, sum(known.values()))
+
+
+@lru_cache(maxsize=4096)
+def _tally_of(path: Path, _modified: int, cells: int) -> Tally:
+    with pq.ParquetFile(path) as file:
+        text = (file.metadata.metadata or {}).get(TALLY_KEY)
+        if text is not None:
+            tally = Tally.from_json(text)
+            # Another tool may have copied the metadata to other rows.
+            if (tally.rows, tally.cells) == (file.metadata.num_rows, cells):
+                return tally
+        tally = Tally()
+        for number in range(file.num_row_groups):
+            tally.add(file.read_row_group(number))
+        return tally

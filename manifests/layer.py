@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 
 from manifests import schema
 from manifests.errors import LakeError, UnknownNameError
+from manifests.footers import TALLY_KEY, Tally
 
 METADATA_KEY = b"affect"
 ROW_GROUP = 131_072
@@ -153,7 +154,7 @@ def write_layer(path: Path, kind: str, tables: Iterable[pa.Table], facts: LayerF
     target = schema.KINDS[kind].with_metadata({METADATA_KEY: facts.to_json()})
     # Names and 0/1 cells repeat: as dictionary codes they are a quarter of the size, and faster to count.
     repeating = [f.name for f in target if f.type in (pa.string(), pa.int8()) and f.name != "sample_id"]
-    rows = 0
+    tally = Tally()
     with pq.ParquetWriter(path, target, compression="zstd", use_dictionary=repeating) as writer:
         last: str | None = None
         for table in tables:
@@ -161,8 +162,10 @@ def write_layer(path: Path, kind: str, tables: Iterable[pa.Table], facts: LayerF
                 piece = schema.conform(table.slice(start, ROW_GROUP), kind, about)
                 last = schema.check_order(last, piece, kind, about)
                 writer.write_table(piece.replace_schema_metadata(target.metadata), row_group_size=ROW_GROUP)
-                rows += piece.num_rows
-    return rows
+                tally.add(piece)
+        if kind == "labels":
+            writer.add_key_value_metadata({TALLY_KEY: tally.to_json()})
+    return tally.rows
 
 
 def with_staleness(layers: Iterable[Layer]) -> list[Layer]:

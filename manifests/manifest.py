@@ -13,6 +13,7 @@ from pathlib import Path
 import pyarrow as pa
 
 from manifests import schema
+from manifests.footers import tally_of
 from manifests.resolve import LabelSource, Resolution
 from manifests.vocabulary import AUS, TASKS, au_column
 
@@ -91,11 +92,26 @@ def manifest_sql(resolution: Resolution, columns: Collection[str] | None = None)
     chosen = ", ".join(f"{expressions[name]} as {name}" for name in wanted)
     joins = [f"from read_parquet({quoted(str(resolution.samples.path))}) as s"]
     joins += [
-        f"left join read_parquet({quoted(str(source.layer.path))}) as l{n} on l{n}.sample_id = s.sample_id"
+        f"left join ({_layer_sql(source)}) as l{n} on l{n}.sample_id = s.sample_id"
         for n, source in enumerate(resolution.sources)
         if f"l{n}." in chosen
     ]
     return f"select {chosen} " + " ".join(joins)
+
+
+def _layer_sql(source: LabelSource) -> str:
+    """A layer with whether each row knows any AU: told before the join, which then carries one column, not eighty."""
+    coded = [name for name in schema.TASK_COLUMNS["au"] if name in source.known]
+    rated = [name for name in schema.TASK_COLUMNS["au_intensity"] if name in source.known]
+    tasks, rows = tally_of(source.layer.path).tasks, source.layer.rows
+    any_au = "true" if tasks["au"] == rows else _any_known([*coded, *(rated if source.au_cut is not None else ())])
+    any_intensity = "true" if tasks["au_intensity"] == rows else _any_known(rated)
+    table = f"read_parquet({quoted(str(source.layer.path))})"
+    return f"select *, {any_au} as any_au, {any_intensity} as any_au_intensity from {table}"
+
+
+def _any_known(columns: Sequence[str]) -> str:
+    return "(" + " or ".join(f"{column} is not null" for column in columns) + ")" if columns else "false"
 
 
 class _Sources:
@@ -116,11 +132,6 @@ class _Sources:
         while cases and cases[-1][1] == "NULL":
             cases.pop()
         return "case " + " ".join(f"when {c} then {v}" for c, v in cases) + " end" if cases else ""
-
-    def any_known(self, cells: Callable[[int, LabelSource], Sequence[str]]) -> str:
-        """Whether any of these cells of any source is known."""
-        flat = [cell for n, source in enumerate(self.sources) for cell in cells(n, source)]
-        return "(" + " or ".join(f"{cell} is not null" for cell in flat) + ")" if flat else "false"
 
 
 def _coalesce(cells: Sequence[str], kind: pa.DataType) -> str:
@@ -208,20 +219,10 @@ def _intensity_cell(joined: _Sources, au: int) -> dict[str, str]:
 
 
 def _masks(joined: _Sources, found: dict[str, str]) -> dict[str, str]:
-    def known_aus(n: int, source: LabelSource) -> list[str]:
-        """Cells that make an AU known; where the layer codes the AU itself, its intensity may still say more."""
-        names = [c for c in schema.TASK_COLUMNS["au"] if c in source.known]
-        if source.au_cut is not None:
-            names += [c for c in schema.TASK_COLUMNS["au_intensity"] if c in source.known]
-        return [f"l{n}.{name}" for name in names]
-
-    def known_intensities(n: int, source: LabelSource) -> list[str]:
-        return [f"l{n}.{name}" for name in schema.TASK_COLUMNS["au_intensity"] if name in source.known]
-
     masks = {f"mask_{t}": f"({found[t]} is not null)" for t in ("expression", "compound", "mental_state", "landmarks")}
-    masks["mask_va"] = " and ".join(f"({found[c]} is not null)" for c in ("valence", "arousal") if found[c]) or "false"
-    if not (found["valence"] and found["arousal"]):
-        masks["mask_va"] = "false"
-    masks["mask_au"] = joined.any_known(known_aus)
-    masks["mask_au_intensity"] = joined.any_known(known_intensities)
+    pair = [found[column] for column in ("valence", "arousal")]
+    masks["mask_va"] = " and ".join(f"({value} is not null)" for value in pair) if all(pair) else "false"
+    for task in ("au", "au_intensity"):
+        cells = [f"coalesce(l{n}.any_{task}, false)" for n in range(len(joined.sources))]
+        masks[f"mask_{task}"] = f"({' or '.join(cells)})" if cells else "false"
     return masks
