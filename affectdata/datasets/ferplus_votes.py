@@ -96,7 +96,7 @@ def votes_at(rows: CsvTable, votes: CsvTable, reject: Reject) -> tuple[NDArray[n
 
 def label_tables(votes: NDArray[np.float64]) -> dict[str, pa.Table]:
     """Source -> label columns: the raw votes and what the two rules make of them."""
-    known = ~np.isnan(votes).any(axis=1)
+    known: NDArray[np.bool_] = np.asarray(~np.isnan(votes).any(axis=1))
     counts = np.where(known[:, None], votes, 0).astype(np.int64)
     raw = expression_votes(counts)
     raw[~known] = np.nan
