@@ -71,12 +71,13 @@ def train(
     if recipe is None:
         raise typer.BadParameter("name a recipe, or --list them")
     chosen = recipes.load(recipe).replace(_changes(changes or [], max_minutes))
+    lake = session(context).lake()
     from trainer.fit import Machine
     from trainer.fit import train as fit
 
     run = fit(
         chosen,
-        session(context).lake(),
+        lake,
         runs / (name or chosen.name),
         resume=resume,
         machine=Machine(device, devices),
@@ -167,12 +168,14 @@ def evaluate(
 ) -> None:
     """Score a run on a role of a protocol. Truth comes only from the sources that the protocol names."""
     form = form_of(as_json, as_csv)
-    from trainer.evaluate import evaluate as score
     from trainer.run import Run
 
+    chosen, lake = Run(run_folder(run, runs)), session(context).lake()
+    from trainer.evaluate import evaluate as score
+
     scores = score(
-        Run(run_folder(run, runs)),
-        session(context).lake(),
+        chosen,
+        lake,
         protocol=protocol,
         role=role,
         datasets=dataset,

@@ -94,3 +94,21 @@ def test_version_is_that_of_the_distribution() -> None:
     from importlib.metadata import version
 
     assert CliRunner().invoke(app, ["--version"]).output == f"affectdata {version('affectdata')}\n"
+
+
+def test_defaults_that_help_shows_are_those_of_the_library() -> None:
+    from affectdata.faces.align import AlignOptions
+    from affectdata.ingest import MAX_REJECTS
+    from cli.answers import TERMINAL_ROWS
+    from manifests.query import DEFAULT_SOURCES
+
+    def shown(command: str, name: str) -> object:
+        return next(p for p in typer.main.get_group(app).commands[command].params if p.name == name).show_default
+
+    options = AlignOptions()
+    assert shown("align", "no_face") == options.no_face
+    assert shown("align", "max_side") == str(options.max_side)
+    assert shown("align", "score") == str(options.score)
+    assert shown("ingest", "max_rejects") == str(MAX_REJECTS)
+    assert shown("sql", "sources") == ",".join(DEFAULT_SOURCES)
+    assert shown("sql", "rows") == str(TERMINAL_ROWS)
