@@ -21,6 +21,7 @@ from manifests.errors import RunError
 from manifests.storage import storage_errors
 from trainer.learner import Learner
 from trainer.run import METRICS, RESUME, WEIGHTS, write_text
+from trainer.scoring import NAMES
 from trainer.targets import Batch
 
 _CHECK_EVERY = 50
@@ -176,7 +177,9 @@ class Screen(L.Callback):  # type: ignore[misc]  # as above
         self._close()
         if trainer.is_global_zero:
             row = self.keeper.rows[-1]
-            shown = " ".join(f"{n} {v:.3f}" for n, v in row.items() if n not in ("epoch", "lr", "score"))
+            primary = [names[0] for task, names in NAMES.items() if f"loss_{task}" in row]
+            names = dict.fromkeys(("loss", *pl_module.recipe.selection.metrics, *primary))
+            shown = " ".join(f"{name} {row[name]:.3f}" for name in names)
             star = " *" if self.keeper.best_epoch == trainer.current_epoch else ""
             speed = f"{self.keeper.images_per_second:,.0f} images/s"
             self.say(f"epoch {trainer.current_epoch + 1}/{trainer.max_epochs}: {shown}, {speed}{star}")

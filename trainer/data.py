@@ -12,13 +12,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
-from manifests.query import manifest_table
 from torch import Tensor
 
 from manifests.crops import CropStore
 from manifests.errors import RecipeError, StaleLayerError, UnknownNameError
 from manifests.lake import Lake, Layer
 from manifests.protocols import protocol_layer, truth_sources
+from manifests.query import manifest_table
 from trainer.labels import columns_of, targets_of
 from trainer.losses.cross_entropy import check_offered
 from trainer.recipe import Recipe
@@ -135,6 +135,7 @@ def used_layers(lake: Lake, dataset: str, recipe: Recipe, sources: Sequence[str]
         UnknownNameError: No dataset, crop layer or protocol of that name.
         StaleLayerError: One of them is stale.
     """
+    lake.layer(dataset, "samples")
     protocol = protocol_layer(lake, dataset, recipe.protocol_of(dataset))
     crops = f"crops/{recipe.alignment}"
     if not lake.has(dataset, crops):

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
@@ -97,10 +98,10 @@ def load_network(run: Run) -> nn.Module:
         RunError: The weights are missing or of another network.
     """
     recipe = run.recipe.replace({"backbone.pretrained": False})
-    network = network_for(recipe, tuple(run.facts.crop))
+    network = network_for(recipe, (run.facts.crop[0], run.facts.crop[1]))
     try:
         network.load_state_dict(load_file(run.path / WEIGHTS))
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, SafetensorError) as error:
         raise RunError(
             f"weights of run {run.path} do not load", found=str(error)[:200], expected=f"{WEIGHTS} as training wrote it"
         ) from None

@@ -17,6 +17,8 @@ INK, FAINT = "#222222", "#c8ccd0"
 COLOURS = ("#3366aa", "#c44e3a", "#4f9d69", "#8a63b5", "#c99a2e", "#4bb0c0", "#8b6f5c", "#d47fa6")
 """Told apart on screen, in print and by most colour-blind readers, in this order."""
 
+LOSS = "training loss"
+
 
 def draw_curves(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: int) -> None:
     """Draw losses, selection metrics and learning rate over the epochs into a PNG; the kept epoch is marked.
@@ -31,16 +33,20 @@ def draw_curves(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: int
     losses = [n for n in names if n.startswith("loss")]
     primary = [n for task in NAMES for n in NAMES[task][:2] if n in names and n not in LOWER_IS_BETTER]
     errors = [n for n in names if n in LOWER_IS_BETTER]
-    panels = [("training loss", losses), ("selection: higher is better", primary)]
+    panels = [(LOSS, losses), ("selection: higher is better", primary)]
     panels += [("selection: lower is better", errors)] if errors else []
     figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.6), layout="constrained", squeeze=False)
     epochs = [row["epoch"] + 1 for row in rows]
     for axis, (title, shown) in zip(axes[0], panels, strict=True):
         for colour, name in zip(COLOURS, shown, strict=False):
             values = [row.get(name, math.nan) for row in rows]
-            axis.plot(epochs, values, color=colour, lw=1.8, marker="o" if len(rows) < 15 else None, ms=3.5, label=name)
+            axis.plot(
+                epochs, values, color=colour, lw=1.8, marker="o" if len(rows) < 15 else None, ms=3.5, label=_label(name)
+            )
         if best_epoch >= 0:
             axis.axvline(best_epoch + 1, color=FAINT, lw=1.2, ls="--", zorder=0)
+        if title == LOSS and all(row.get(name, 0) > 0 for row in rows for name in shown):
+            axis.set_yscale("log")  # tasks differ by orders of magnitude
         axis.set_title(title, loc="left", fontsize=11, color=INK)
         axis.set_xlabel("epoch")
         axis.xaxis.get_major_locator().set_params(integer=True)
@@ -92,6 +98,10 @@ def draw_confusion(path: Path, tables: Mapping[str, Confusion]) -> None:
         axis.spines[:].set_visible(False)
     figure.colorbar(image, ax=axes[0][-1], fraction=0.046, pad=0.03, label="share of the row (recall on the diagonal)")
     _save(plt, figure, path)
+
+
+def _label(name: str) -> str:
+    return "weighted sum" if name == "loss" else name.removeprefix("loss_")
 
 
 def _cell(axis: Any, row: int, column: int, count: int, share: float) -> None:

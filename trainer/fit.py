@@ -24,7 +24,7 @@ from trainer.callbacks import Clock, Divergence, Keeper, Screen
 from trainer.data import Prepared, Samples, prepare
 from trainer.learner import Learner
 from trainer.loader import ScoreLoader, TrainLoader, fits_in_memory
-from trainer.network import network_for
+from trainer.network import network_for, start_at_mean_face
 from trainer.recipe import Recipe
 from trainer.run import RESUME, SAMPLES, Run, RunFacts, start, write_facts
 from trainer.sampling import Order, class_weights
@@ -92,13 +92,15 @@ def train(
     with _quiet():
         L.seed_everything(recipe.train.seed, verbose=False)
         prepared = prepare(recipe, lake)
-        network = network_for(recipe, prepared.train.shape)
+        network = network_for(recipe, prepared.train.shape[:2])
+        if prepared.train.targets.landmarks is not None:
+            start_at_mean_face(network, prepared.train.targets.landmarks.points)
         facts = _facts(recipe, prepared, network, machine)
         trainer, learner, keeper = _trainer(recipe, run_dir, prepared, network, machine, say)
         if trainer.is_global_zero:
             start(run_dir, recipe, facts, resume=resume)
             _write_samples(run_dir, recipe, prepared)
-            for line in prepared.lines():
+            for line in [*prepared.lines(), *network.backbone.report.lines()]:
                 say(line)
         checkpoint = run_dir / RESUME if resume and (run_dir / RESUME).exists() else None
         _fit(trainer, learner, recipe, prepared, checkpoint)

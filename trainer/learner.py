@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from trainer.augment import Augmenter, normalised, with_channels
 from trainer.losses.masked import Labels
-from trainer.losses.registry import build_loss
+from trainer.network import losses_for
 from trainer.predictions import Predictions
 from trainer.recipe import Recipe
 from trainer.scoring import score, selection_score
@@ -41,7 +41,7 @@ class Learner(L.LightningModule):  # type: ignore[misc]  # lightning ships no ty
         self.recipe, self.network, self.total_steps, self.truth = recipe, network, total_steps, truth
         self.averaged = _frozen_copy(network) if recipe.train.ema else None
         chosen = {task: getattr(recipe.tasks, task) for task in recipe.tasks.names}
-        self.losses = nn.ModuleDict({task: build_loss(c.loss, c.options) for task, c in chosen.items()})
+        self.losses = nn.ModuleDict(losses_for(recipe.tasks))
         self.loss_weight = {task: c.weight for task, c in chosen.items()}
         aus = recipe.tasks.au.aus if recipe.tasks.au else ()
         self.augment = Augmenter(recipe.train.augment, recipe.train.seed, aus, recipe.input.mean)

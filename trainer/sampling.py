@@ -82,8 +82,10 @@ class Order:
 
 
 def _by_blocks(size: int, random: np.random.Generator) -> Indices:
-    """A shuffle that touches `WINDOW` blocks of `BLOCK` neighbours at a time."""
-    blocks = random.permutation(-(-size // BLOCK))
+    """A shuffle that touches `WINDOW` blocks of `BLOCK` neighbours at a time; a last, shorter block comes last."""
+    blocks = random.permutation(size // BLOCK)
+    if size % BLOCK:
+        blocks = np.append(blocks, size // BLOCK)
     windows = []
     for first in range(0, len(blocks), WINDOW):
         rows = (blocks[first : first + WINDOW, None] * BLOCK + np.arange(BLOCK)).ravel()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,8 @@ class Toy:
     def __post_init__(self) -> None:
         n = self.count
         self.code = np.arange(n) % 7
-        self.role = np.where(np.arange(n) < n * 2 // 3, "train", np.where(np.arange(n) < n * 5 // 6, "val", "test"))
+        parts = (n * 2 // 3, n * 5 // 6 - n * 2 // 3, n - n * 5 // 6)
+        self.role = np.repeat(np.array(["train", "val", "test"], object), parts)
         self.subject = np.array([f"s{i:03d}" for i in range(n)], object)
         self.picture = np.arange(n)
         codes = self.code.tolist()
@@ -74,7 +75,12 @@ class Toy:
         work = lake.work(dataset, "toy")
         shard, row = np.divmod(np.arange(n), CHUNK)
         eye = pa.array([[1.0, 0.0, 0.0, 0.0, 1.0, 0.0]] * n, pa.list_(pa.float32(), 6))
-        crops = {"sample_id": ids, "shard": pa.array(shard, pa.int32()), "row": pa.array(row, pa.int32()), "transform": eye}
+        crops = {
+            "sample_id": ids,
+            "shard": pa.array(shard, pa.int32()),
+            "row": pa.array(row, pa.int32()),
+            "transform": eye,
+        }
         extra = {"height": str(SIDE), "width": str(SIDE), "channels": str(self.channels), "detector": "whole"}
         with lake.publish(dataset, command="test") as step:
             step.source(lake.home, "toy")
@@ -91,6 +97,17 @@ class Toy:
                 step.link(shard_name("resize32", number), file)
             step.finish_work(work)
         return lake
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread() -> Iterator[None]:
+    """The networks here are so small that more threads only wait for each other."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 @pytest.fixture
@@ -112,7 +129,7 @@ def recipe() -> MakeRecipe:
             "datasets": [{"name": "toy"}],
             "alignment": "resize32",
             "selection": {"metrics": ["uar"]},
-            "tasks": {"expression": {}, "va": {}, "au": {}, "landmarks": {}},
+            "tasks": {"expression": {}, "va": {}, "au": {}, "landmarks": {"weight": 0.1}},
             "backbone": {"name": "test_resnet", "in_chans": 1},
             "train": {"epochs": 2, "batch": 16, "lr": 0.003},
         }

@@ -1,0 +1,189 @@
+"""A score comes from truth that people gave, on a role that chose nothing, and says what it is worth."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from manifests.errors import ProtocolError, RunError, UnknownNameError
+from manifests.lake import Lake
+from manifests.layer import LayerFacts
+from trainer.evaluate import evaluate
+from trainer.fit import Machine, train
+from trainer.recipe import parse
+from trainer.run import Run, runs
+
+from .conftest import MakeRecipe, Toy
+
+
+def quiet(_: str) -> None:
+    return None
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A lake and a run on it that learned its classes; copied for each test."""
+    folder = tmp_path_factory.mktemp("trained")
+    toy = Toy(count=120)
+    toy.picture[5], toy.code[5] = 110, toy.code[110]
+    toy.picture[6], toy.code[6] = 110, toy.code[110]
+    lake = toy.publish(Lake(folder / "lake", create=True))
+    tree = {
+        "name": "toy",
+        "datasets": [{"name": "toy"}],
+        "alignment": "resize32",
+        "selection": {"metrics": ["uar"]},
+        "tasks": {"expression": {}, "va": {}, "au": {}, "landmarks": {"weight": 0.1}},
+        "backbone": {"name": "test_resnet", "in_chans": 1},
+        "train": {"epochs": 10, "batch": 16, "lr": 0.003},
+    }
+    train(parse(tree, "toy"), lake, folder / "run", machine=Machine("cpu"), say=quiet)
+    return folder / "lake", folder / "run"
+
+
+@pytest.fixture
+def lake(trained: tuple[Path, Path], tmp_path: Path) -> Lake:
+    shutil.copytree(trained[0], tmp_path / "lake", symlinks=True)
+    return Lake(tmp_path / "lake")
+
+
+@pytest.fixture
+def run(trained: tuple[Path, Path], tmp_path: Path) -> Run:
+    shutil.copytree(trained[1], tmp_path / "runs" / "toy")
+    return Run(tmp_path / "runs" / "toy")
+
+
+def protocol(lake: Lake, name: str, truth: list[str], scored: str = "test") -> None:
+    """A protocol like `official`, with other truth or with every role but train called `scored`."""
+    table = lake.read("toy", "protocols/official")
+    with lake.publish("toy", command="test") as step:
+        step.write("protocols", name, table, LayerFacts(truth=truth), ["samples"])
+    assert scored in table["role"].to_pylist()
+
+
+def test_scores_predictions_and_figures_are_written(lake: Lake, run: Run) -> None:
+    scores = evaluate(run, lake)
+    (found,) = scores.datasets
+    assert (found.dataset, found.role, found.samples, found.truth) == ("toy", "test", 20, ("human",))
+    assert found.value("top1") > 0.5
+    assert found.value("p_va") > 0.3
+    assert {r.name for r in found.results} >= {"top1", "uar", "macro_f1", "p_va", "au_f1", "au_trivial_acc", "nme_io"}
+    assert [name for name, _, _ in found.recalls()] == list(found.confusion.classes if found.confusion else ())
+    table = run.predictions("toy", "test")
+    assert table.num_rows == 20
+    right = [
+        t == p for t, p in zip(*(table[c].to_pylist() for c in ("expression", "expression_predicted")), strict=True)
+    ]
+    assert sum(right) / 20 == pytest.approx(found.value("top1"))
+    assert table.column("landmarks_predicted").type.list_size == 136
+    assert sum(table[f"p_{name}"][0].as_py() for name in found.confusion.classes if found.confusion) == pytest.approx(1)
+    tree = json.loads((run.path / "scores.json").read_text())
+    assert tree["datasets"][0]["samples"] == 20
+    assert (run.path / "confusion.png").read_bytes()[:4] == b"\x89PNG"
+    assert runs(run.path.parent)[0].evaluated
+    assert any("recall neutral" in line for line in scores.lines())
+
+
+def test_the_score_is_given_with_and_without_copies_of_training_pictures(lake: Lake, run: Run) -> None:
+    assert run.facts.dropped["toy"]["dropped"] == 2
+    (found,) = evaluate(run, lake).datasets
+    assert (found.copies, found.seen) == (1, 0)
+    used = {r.name: r.rows_used for r in found.results}
+    clean = {r.name: r.rows_used for r in found.clean}
+    assert used["top1"] - clean["top1"] == 1
+    assert found.clean[0].variant == "without copies"
+    assert any("1 are pixel-identical to a training picture" in line for line in evaluate(run, lake).lines())
+
+
+def test_a_run_that_kept_the_copies_says_so(lake: Lake, run: Run, tmp_path: Path) -> None:
+    chosen = run.recipe.replace({"keep_copies": True, "train.epochs": 1})
+    lines: list[str] = []
+    kept = train(chosen, lake, tmp_path / "kept", machine=Machine("cpu"), say=lines.append)
+    assert "toy: 2 identical copies of scored pictures KEPT in training" in lines
+    (found,) = evaluate(kept, lake).datasets
+    assert (found.copies, found.seen) == (1, 1)
+    assert any("THIS RUN was trained" in line for line in evaluate(kept, lake).lines())
+
+
+@pytest.mark.parametrize("source", ["co-du2014", "teacher-r1", "landmarks-pfld", "co-du2014-soft"])
+def test_truth_made_by_rules_or_networks_is_refused(lake: Lake, run: Run, source: str) -> None:
+    labels = lake.read("toy", "labels/human")
+    with lake.publish("toy", command="test") as step:
+        step.write("labels", source, labels, parents=["samples"])
+    protocol(lake, "bad", ["human", source])
+    with pytest.raises(ProtocolError, match=source):
+        evaluate(run, lake, protocol="bad")
+    assert not run.openings
+    assert not (run.path / "scores.json").exists()
+
+
+def test_other_sources_never_reach_the_truth(lake: Lake, run: Run) -> None:
+    """A teacher's labels fill every gap of training; the score does not change by them."""
+    before = evaluate(run, lake).datasets[0]
+    labels = lake.read("toy", "labels/human")
+    with lake.publish("toy", command="test") as step:
+        step.write("labels", "teacher-r1", labels, parents=["samples"])
+        step.write("labels", "auto", labels, parents=["samples"])
+    assert evaluate(run, lake).datasets[0].results == before.results
+
+
+def test_the_role_that_chose_the_epoch_is_not_reported(lake: Lake, run: Run) -> None:
+    with pytest.raises(ProtocolError, match="chose epoch"):
+        evaluate(run, lake, role="val")
+    with pytest.raises(UnknownNameError, match="train"):
+        evaluate(run, lake, role="train")
+
+
+def test_a_role_of_another_protocol_that_the_run_has_seen_is_marked(lake: Lake, run: Run) -> None:
+    protocol(lake, "other", ["human"], "val")
+    (found,) = evaluate(run, lake, protocol="other", role="val").datasets
+    assert found.seen == found.samples == 20
+    assert found.clean[0].rows_used == 0
+    assert found.clean[0].flags == ("empty",)
+
+
+def test_each_opening_of_a_role_is_logged(lake: Lake, run: Run) -> None:
+    evaluate(run, lake)
+    evaluate(run, lake)
+    assert [o["role"] for o in run.openings] == ["test", "test"]
+    assert run.openings[0]["samples"] == 20
+
+
+def test_a_changed_lake_is_refused_unless_asked(lake: Lake, run: Run) -> None:
+    labels = lake.read("toy", "labels/human")
+    facts = LayerFacts(rule="corrected", offered=lake.layer("toy", "labels/human").facts.offered)
+    with lake.publish("toy", command="test") as step:
+        step.write("labels", "human", labels, facts, parents=["samples"])
+    with pytest.raises(RunError, match="labels/human"):
+        evaluate(run, lake)
+    assert evaluate(run, lake, allow_changed=True).datasets[0].samples == 20
+
+
+def test_scores_do_not_depend_on_the_recipes_training_sources(lake: Lake, run: Run, recipe: MakeRecipe) -> None:
+    assert recipe().sources == run.recipe.sources
+    text = (run.path / "recipe.yaml").read_text().replace("- human-*", "- human-none*")
+    (run.path / "recipe.yaml").write_text(text)
+    assert evaluate(Run(run.path), lake).datasets[0].samples == 20
+
+
+def test_unfinished_missing_and_damaged_runs_are_refused(lake: Lake, run: Run, tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="no run at"):
+        Run(tmp_path / "nothing")
+    with pytest.raises(UnknownNameError, match="affect evaluate"):
+        run.predictions("toy", "test")
+    (run.path / "model.safetensors").write_bytes(b"x")
+    with pytest.raises(RunError, match="weights of run"):
+        evaluate(run, lake)
+    (run.path / "facts.json").write_text("{")
+    with pytest.raises(RunError, match="cannot be read"):
+        Run(run.path)
+
+
+def test_an_unknown_dataset_or_protocol_is_named(lake: Lake, run: Run) -> None:
+    with pytest.raises(UnknownNameError, match="protocol of toy"):
+        evaluate(run, lake, protocol="nope")
+    with pytest.raises(UnknownNameError, match="nope"):
+        evaluate(run, lake, datasets=["nope"])

@@ -1,0 +1,233 @@
+"""Training is deterministic, resumes as if never interrupted, and leaves a whole run or none."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+
+from manifests.errors import RecipeError, RunError, UnknownNameError
+from manifests.lake import Lake
+from manifests.layer import LayerFacts
+from trainer import callbacks
+from trainer.data import prepare
+from trainer.fit import Machine, order_for, train
+from trainer.learner import Learner, lr_factor
+from trainer.recipe import Recipe
+from trainer.run import FACTS, Run, runs
+from trainer.settings import Train
+
+from .conftest import MakeRecipe, Toy
+
+CPU = Machine("cpu")
+RICH = {"flip": True, "shift": 0.1, "rotate": 10, "brightness": 0.2, "contrast": 0.2, "erase": 0.3}
+
+
+class Interrupted(Exception):
+    """What a test raises in the middle of training."""
+
+
+def interrupt_in(monkeypatch: pytest.MonkeyPatch, epoch: int, step: int) -> Callable[[], None]:
+    """Make training die in a step of an epoch; the returned function ends that."""
+    real = Learner.training_step
+
+    def dying(self: Learner, batch: object, batch_idx: int) -> torch.Tensor:
+        if self.current_epoch == epoch and batch_idx == step:
+            raise Interrupted
+        return real(self, batch, batch_idx)  # type: ignore[arg-type]  # a Batch
+
+    monkeypatch.setattr(Learner, "training_step", dying)
+    return lambda: monkeypatch.setattr(Learner, "training_step", real)
+
+
+def comparable(path: Path) -> pd.DataFrame:
+    return pd.read_csv(path / "metrics.csv")
+
+
+def quiet(_: str) -> None:
+    return None
+
+
+def test_a_run_learns_and_its_folder_is_whole(toy: Lake, recipe: MakeRecipe, run_dir: Path) -> None:
+    lines: list[str] = []
+    chosen = recipe(train__epochs=10)
+    run = train(chosen, toy, run_dir, machine=CPU, say=lines.append)
+    assert run.facts.state == "finished"
+    assert run.facts.epochs == 10
+    assert run.facts.samples == {"train": 64, "selection": 16, "without_crop": 0}
+    assert run.facts.fingerprints["toy"].keys() == {
+        "samples", "labels/human", "faces/whole", "protocols/official", "crops/resize32",
+    }  # fmt: skip
+    assert torch.__version__.startswith(run.facts.versions["torch"])
+    assert str(run_dir) not in (run_dir / FACTS).read_text()
+    assert run.metrics["score"].max() > 0.6
+    assert run.metrics["loss"].iloc[-1] < 0.6 * run.metrics["loss"].iloc[0]
+    assert run.facts.best_score == pytest.approx(run.metrics["score"].max())
+    assert run.metrics["score"].idxmax() == run.facts.best_epoch
+    assert run.recipe == chosen
+    names = {p.name for p in run_dir.iterdir()}
+    assert {"recipe.yaml", "facts.json", "metrics.csv", "model.safetensors", "last.ckpt", "curves.png"} <= names
+    assert (run_dir / "curves.png").read_bytes()[:4] == b"\x89PNG"
+    assert any((run_dir / "tensorboard").iterdir())
+    assert lines[0] == "toy: 0 of 64 training samples dropped: they share something with a scored sample (none)"
+    assert sum(line.startswith("epoch ") for line in lines) == 10
+    assert [line.state for line in runs(run_dir.parent)] == ["finished"]
+
+
+def test_two_runs_of_one_seed_are_one(toy: Lake, recipe: MakeRecipe, tmp_path: Path) -> None:
+    chosen = recipe(train__augment=RICH)
+    for name in ("a", "b"):
+        train(chosen, toy, tmp_path / name, machine=CPU, say=quiet)
+    train(recipe(train__augment=RICH, train__seed=2), toy, tmp_path / "c", machine=CPU, say=quiet)
+    assert comparable(tmp_path / "a").equals(comparable(tmp_path / "b"))
+    assert (tmp_path / "a/model.safetensors").read_bytes() == (tmp_path / "b/model.safetensors").read_bytes()
+    assert not comparable(tmp_path / "a").equals(comparable(tmp_path / "c"))
+
+
+@pytest.mark.parametrize("ema", [0.0, 0.9])
+def test_a_resumed_run_equals_an_unbroken_one(
+    toy: Lake, recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ema: float
+) -> None:
+    dropout = {"name": "test_resnet", "in_chans": 1, "kwargs": {"drop_rate": 0.3}}
+    chosen = recipe(train__epochs=4, train__augment=RICH, train__ema=ema, backbone=dropout)
+    train(chosen, toy, tmp_path / "whole", machine=CPU, say=quiet)
+    revive = interrupt_in(monkeypatch, epoch=2, step=1)
+    with pytest.raises(Interrupted):
+        train(chosen, toy, tmp_path / "broken", machine=CPU, say=quiet)
+    revive()
+    assert Run(tmp_path / "broken", finished=False).facts.state == "training"
+    with pytest.raises(RunError, match="not finished"):
+        Run(tmp_path / "broken")
+    assert [line.state for line in runs(tmp_path)] == ["training", "finished"]
+    train(chosen, toy, tmp_path / "broken", resume=True, machine=CPU, say=quiet)
+    assert comparable(tmp_path / "whole").equals(comparable(tmp_path / "broken"))
+    assert (tmp_path / "whole/model.safetensors").read_bytes() == (tmp_path / "broken/model.safetensors").read_bytes()
+    one, other = (Run(tmp_path / name).facts for name in ("whole", "broken"))
+    assert (one.best_epoch, one.best_score, one.epochs) == (other.best_epoch, other.best_score, other.epochs)
+
+
+def test_a_kill_before_the_first_epoch_resumes_from_the_start(
+    toy: Lake, recipe: MakeRecipe, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    revive = interrupt_in(monkeypatch, epoch=0, step=2)
+    with pytest.raises(Interrupted):
+        train(recipe(), toy, run_dir, machine=CPU, say=quiet)
+    revive()
+    assert train(recipe(), toy, run_dir, resume=True, machine=CPU, say=quiet).facts.epochs == 2
+
+
+def test_the_resume_state_loads_without_unpickling_objects(toy: Lake, recipe: MakeRecipe, run_dir: Path) -> None:
+    train(recipe(), toy, run_dir, machine=CPU, say=quiet)
+    state = torch.load(run_dir / "last.ckpt", weights_only=True)
+    assert state["global_step"] == 8
+
+
+def test_a_folder_is_never_trained_over(toy: Lake, recipe: MakeRecipe, run_dir: Path) -> None:
+    with pytest.raises(RunError, match="no run to resume"):
+        train(recipe(), toy, run_dir, resume=True, machine=CPU, say=quiet)
+    run_dir.mkdir(parents=True)
+    (run_dir / "thesis.tex").write_text("precious")
+    with pytest.raises(RunError, match="other files"):
+        train(recipe(), toy, run_dir, machine=CPU, say=quiet)
+    (run_dir / "thesis.tex").unlink()
+    train(recipe(), toy, run_dir, machine=CPU, say=quiet)
+    with pytest.raises(RunError, match="there already"):
+        train(recipe(), toy, run_dir, machine=CPU, say=quiet)
+    with pytest.raises(RunError, match="another recipe"):
+        train(recipe(train__lr=0.1), toy, run_dir, resume=True, machine=CPU, say=quiet)
+    labels = toy.read("toy", "labels/human")
+    with toy.publish("toy", command="test") as step:
+        step.write("labels", "human", labels, LayerFacts(rule="corrected"), parents=["samples"])
+    with pytest.raises(RunError, match="labels/human"):
+        train(recipe(), toy, run_dir, resume=True, machine=CPU, say=quiet)
+
+
+def test_time_ends_a_run_cleanly(toy: Lake, recipe: MakeRecipe, run_dir: Path) -> None:
+    run = train(recipe(train__epochs=10_000, train__max_minutes=0.03), toy, run_dir, machine=CPU, say=quiet)
+    assert run.facts.state == "finished"
+    assert 1 <= run.facts.epochs < 1000
+    assert run.facts.minutes < 0.2
+    assert run.metrics["lr"].iloc[-1] < 0.1 * run.metrics["lr"].max()  # the schedule followed the clock to its end
+
+
+def test_a_loss_that_is_no_number_ends_the_run_with_a_word(
+    toy: Lake, recipe: MakeRecipe, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(callbacks, "_CHECK_EVERY", 1)
+    with pytest.raises(RunError, match="diverged"):
+        train(recipe(train__lr=1e20, train__optimizer="sgd"), toy, run_dir, machine=CPU, say=quiet)
+    assert json.loads((run_dir / FACTS).read_text())["state"] == "training"
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"train__optimizer": "sgd"}, {"train__precision": "bf16-mixed"}, {"train__clip": 1.0}, {"train__ema": 0.5}],
+)
+def test_every_way_to_optimise_works(toy: Lake, recipe: MakeRecipe, run_dir: Path, changes: dict[str, object]) -> None:
+    run = train(recipe(train__epochs=1, **changes), toy, run_dir, machine=CPU, say=quiet)
+    assert torch.isfinite(torch.tensor(run.metrics["loss"].iloc[0]))
+
+
+def test_balanced_classes_need_classes(toy: Lake, recipe: MakeRecipe, run_dir: Path) -> None:
+    train(recipe(train__epochs=1, train__sampler="class_balanced"), toy, run_dir, machine=CPU, say=quiet)
+    chosen = recipe(tasks={"va": {}}, selection={"metrics": ["p_va"]}, train__sampler="class_balanced")
+    with pytest.raises(RecipeError, match="class_balanced"):
+        train(chosen, toy, run_dir / "b", machine=CPU, say=quiet)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"selection__metrics": ["uarr"]}, "did you mean uar"),
+        ({"selection__metrics": ["au_trivial_acc"]}, "depends on the prediction"),
+        ({"tasks__va__loss": "bce"}, "one for continuous"),
+        ({"tasks__va__loss": "cccc"}, "did you mean ccc"),
+        ({"backbone__name": "resnet1000"}, "timm backbone"),
+        ({"train__precision": "16-mixed"}, "CPU"),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused_before_the_first_batch(
+    toy: Lake, recipe: MakeRecipe, run_dir: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises((RecipeError, UnknownNameError), match=message):
+        train(recipe(**changes), toy, run_dir, machine=CPU, say=quiet)
+    assert not run_dir.exists()
+
+
+@pytest.mark.parametrize("name", ["gpu", "tpu"])
+def test_unknown_devices_are_refused(name: str) -> None:
+    with pytest.raises(RecipeError, match="auto, cpu or cuda"):
+        _ = Machine(name).accelerator
+
+
+@pytest.mark.parametrize(("schedule", "end"), [("cosine", 0.0), ("onecycle", 0.0), ("constant", 1.0)])
+def test_the_learning_rate_rises_then_follows_its_schedule(schedule: str, end: float) -> None:
+    settings = Train(schedule=schedule, warmup=0.2)  # type: ignore[arg-type]  # a parametrised literal
+    factors = [lr_factor(settings, step / 100) for step in range(101)]
+    assert factors[0] < 0.01
+    assert factors[20] == pytest.approx(1)
+    assert factors[-1] == pytest.approx(end, abs=1e-6)
+    assert factors[:21] == sorted(factors[:21])
+    assert factors[20:] == sorted(factors[20:], reverse=True)
+
+
+def test_colour_and_gray_crops_train_together(lake: Lake, recipe: MakeRecipe, run_dir: Path) -> None:
+    Toy().publish(lake)
+    Toy(seed=5, channels=3).publish(lake, "colour")
+    chosen: Recipe = recipe(datasets=[{"name": "toy"}, {"name": "colour"}], train__epochs=1)
+    for channels in (1, 3):
+        run = train(
+            chosen.replace({"backbone.in_chans": channels}), lake, run_dir / str(channels), machine=CPU, say=quiet
+        )
+        assert run.facts.crop == [32, 32, 3]
+        assert run.facts.samples["train"] == 128
+    assert order_for(chosen, prepared_samples(chosen, lake)).blocks is False
+
+
+def prepared_samples(recipe: Recipe, lake: Lake):  # Samples
+
+    return prepare(recipe, lake).train

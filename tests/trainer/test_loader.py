@@ -1,0 +1,75 @@
+"""Batches hold the pictures and labels of the samples they name, in time and without a thread left behind."""
+
+from __future__ import annotations
+
+import threading
+import time
+
+import numpy as np
+import pytest
+import torch
+
+from manifests.lake import Lake
+from trainer.data import Samples, keys_of, prepare
+from trainer.loader import ScoreLoader, TrainLoader, batch_at, prefetched
+from trainer.sampling import Order
+from trainer.targets import Batch
+
+from .conftest import MakeRecipe, Toy
+
+
+@pytest.fixture
+def samples(toy: Lake, recipe: MakeRecipe) -> Samples:
+    return prepare(recipe(), toy).train
+
+
+def test_a_batch_holds_what_it_names(samples: Samples) -> None:
+    index = np.array([40, 3, 3, 17])
+    batch = batch_at(samples, index)
+    assert torch.equal(batch.pixels, torch.from_numpy(Toy().pixels()[index]))
+    assert samples.targets.expression is not None
+    assert batch.targets.expression is not None
+    assert batch.targets.expression.code.tolist() == (index % 7).tolist()
+    assert torch.equal(batch.keys, keys_of(samples.ids[index]))
+
+
+@pytest.mark.parametrize("blocks", [False, True])
+def test_an_epoch_gives_every_sample_once_and_epochs_differ(samples: Samples, blocks: bool) -> None:
+    loader = TrainLoader(samples, Order(len(samples), 10, 1, blocks=blocks))
+    first = [b.index for b in loader]
+    loader.sampler.set_epoch(1)
+    second = [b.index for b in loader]
+    assert len(first) == len(loader) == 7
+    assert sorted(torch.cat(first).tolist()) == list(range(64))
+    assert torch.cat(first).tolist() != torch.cat(second).tolist()
+    assert [b.index.tolist() for b in ScoreLoader(samples, 50)] == [list(range(50)), list(range(50, 64))]
+
+
+def test_the_epoch_is_chosen_when_the_first_batch_is_asked_for(samples: Samples) -> None:
+    loader = TrainLoader(samples, Order(len(samples), 10, 1))
+    waiting = iter(loader)
+    loader.set_epoch(3)
+    expected = next(iter(Order(len(samples), 10, 1).batches(3)))
+    assert next(waiting).index.tolist() == expected.tolist()
+    waiting.close()  # type: ignore[attr-defined]  # a generator
+
+
+def test_leaving_early_ends_the_thread(samples: Samples) -> None:
+    for _ in TrainLoader(samples, Order(len(samples), 4, 1)):
+        break
+    deadline = time.monotonic() + 5
+    while any(t.name == "batches" for t in threading.enumerate()) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not any(t.name == "batches" for t in threading.enumerate())
+
+
+def test_an_error_of_the_thread_reaches_the_loop() -> None:
+    def broken(_: object) -> Batch:
+        raise OSError("disk gone")
+
+    with pytest.raises(OSError, match="disk gone"):
+        list(prefetched(iter([np.arange(3)]), broken))
+
+
+def test_keys_are_the_same_everywhere() -> None:
+    assert keys_of(np.array(["rafdb/basic/train_00001"], object)).tolist() == [6492831417533959382]
