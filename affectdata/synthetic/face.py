@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from affectdata.synthetic.actions import DRAWN_AUS, Acting, acting, draw_acting, valence_arousal
 from affectdata.synthetic.brush import Colour, Picture
-from affectdata.synthetic.paint import HAIR_STYLES, HAIRS, IRISES, SKINS, Look, paint_face, stage
+from affectdata.synthetic.head import HAIR_STYLES, HAIRS, IRISES, SKINS, Look, stage
+from affectdata.synthetic.paint import paint_face
 from affectdata.synthetic.shape import Build, Pose, acted_shape, placed, resting_shape
 from manifests.vocabulary import LANDMARK_MIRROR
 
@@ -163,15 +164,18 @@ def _lit(picture: Picture, scene: Scene) -> Picture:
         picture = cv2.GaussianBlur(picture, (0, 0), max(0.3, scene.blur * size))
     axis = np.linspace(-1, 1, size, dtype=np.float32)
     light = scene.gain * (1 + scene.slope[0] * axis[None, :] + scene.slope[1] * axis[:, None])
-    lit = picture * light[..., None] * np.array(scene.tint, np.float32)
+    lit = cv2.multiply(picture, cv2.merge([light * np.float32(gain) for gain in scene.tint]), dtype=cv2.CV_32F)
     if scene.texture > 0:
-        blotches = rng.normal(0, scene.texture, (9, 9, 1)).astype(np.float32)
-        lit += cv2.resize(blotches, (size, size), interpolation=cv2.INTER_CUBIC)[..., None]
-    if scene.noise > 0:
-        lit += scene.noise * rng.standard_normal(lit.shape, np.float32)
+        blotches = rng.normal(0, scene.texture, (9, 9)).astype(np.float32)
+        lit += cv2.merge([cv2.resize(blotches, (size, size), interpolation=cv2.INTER_CUBIC)] * 3)
     if scene.grey:
-        lit[:] = (lit @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
-    return np.clip(np.rint(lit), 0, 255).astype(np.uint8)
+        lit = cv2.cvtColor(cv2.cvtColor(lit, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
+    # A grey picture has one noise for all channels, as a grey sensor has.
+    noise = rng.standard_normal((size, size, 1 if scene.grey else 3), np.float32) * np.float32(scene.noise)
+    if scene.grey:
+        noise = cv2.merge([noise] * 3)
+    exposed: Picture = cv2.add(lit, noise, dtype=cv2.CV_8U)
+    return exposed
 
 
 def draw_identity(rng: np.random.Generator) -> Identity:
@@ -218,9 +222,9 @@ def draw_pose(rng: np.random.Generator) -> Pose:
     return Pose(
         roll=float(np.clip(rng.normal(0, 6), -15, 15)),
         yaw=float(np.clip(rng.normal(0, 8), -18, 18)),
-        scale=float(rng.uniform(0.20, 0.255)),
+        scale=float(rng.uniform(0.19, 0.245)),
         dx=float(rng.uniform(-0.06, 0.06)),
-        dy=float(rng.uniform(-0.05, 0.05)),
+        dy=float(rng.uniform(-0.04, 0.03)),
     )
 
 

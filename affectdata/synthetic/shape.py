@@ -234,5 +234,5 @@ def placed(points: Points, pose: Pose, size: int) -> Points:
     )
 
 
-FACE_MIDDLE = 0.42
+FACE_MIDDLE = 0.48
 """Height, in face units, of the point that the pose puts in the middle of the picture."""
