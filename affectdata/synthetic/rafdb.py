@@ -75,8 +75,11 @@ def write(root: Path, *, samples: int, seed: int, variant: str = VARIANTS[0]) ->
     for subset in subsets:
         items = _items(rng, subset, samples // len(subsets))
         refused += _write_list(root, subset, items, "\r\n" if variant == "crlf" else "\n")
+        aligned = "aligned/aligned" if variant == "doubled" else "aligned"
+        # The line whose code no class has does have a picture, so that the code is the only thing wrong with it.
+        write_picture(root / subset / "Image" / aligned / "train_99999_aligned.jpg", items[0].aligned)
         for item in items:
-            sample = _write_item(root, subset, item, "aligned/aligned" if variant == "doubled" else "aligned")
+            sample = _write_item(root, subset, item, aligned)
             if item.quirk != "missing":
                 found.append(sample)
     return Truth(DATASET, variant, tuple(found), tuple(refused))
@@ -116,7 +119,6 @@ def _write_list(root: Path, subset: str, items: list[_Item], end: str) -> list[R
     name = "list_patition_label.txt"
     lines = [f"{item.stem}.jpg {item.code}" for item in items]
     trained = sum(item.stem.startswith("train") for item in items)
-    write_picture(root / subset / "Image/aligned/train_99999_aligned.jpg", items[0].aligned)
     lines[trained:trained] = ["train_99998.jpg", "train_99999.jpg 0"]
     write_lines(folder / name, lines, end=end, final=False)
     noisy = [f"{item.stem}.jpg {item.code % 7 + 1}" for item in items[:trained]]

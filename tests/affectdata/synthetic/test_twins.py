@@ -232,6 +232,7 @@ def test_rafdb_variants_show_the_doubled_folder_crlf_and_the_repack(tmp_path: Pa
     for variant in ("doubled", "crlf", "repack"):
         write_twin("rafdb", tmp_path / variant, samples=30, seed=1, variant=variant)
     assert (tmp_path / "doubled/basic/Image/aligned/aligned/train_00001_aligned.jpg").is_file()
+    assert not list((tmp_path / "doubled/basic/Image/aligned").glob("*.jpg"))
     assert b"\r\n" in (tmp_path / "crlf/basic/EmoLabel/list_patition_label.txt").read_bytes()
     lines = (tmp_path / "repack/train_labels.csv").read_text().splitlines()
     assert lines[0] == "image,label"
