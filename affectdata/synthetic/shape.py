@@ -91,13 +91,16 @@ The directions are those of the FACS names (facs.md); the sizes are ours, chosen
 parts the lips too: in the Du et al. table it never comes without AU25.
 """
 
-_CLEARANCES = (
+_APART = (
     *((upper, lower, 0.035) for upper, lower in ((37, 41), (38, 40), (43, 47), (44, 46))),
     *((upper, lower, 0.004) for upper, lower in ((61, 67), (62, 66), (63, 65))),
-    *((outer, inner, 0.022) for outer, inner in ((49, 61), (50, 61), (51, 62), (53, 63), (52, 63))),
-    *((inner, outer, 0.022) for inner, outer in ((67, 59), (67, 58), (66, 57), (65, 55), (65, 56))),
 )
-"""(point above, point below, least distance): lids do not cross and lips keep a rim, whatever AUs add up to."""
+"""(point above, point below, least distance): lids and inner lips, which give way to each other by halves."""
+
+_UPPER_RIMS = ((49, 61), (50, 61), (51, 62), (52, 63), (53, 63))
+_LOWER_RIMS = ((59, 67), (58, 67), (57, 66), (56, 65), (55, 65))
+_RIM = 0.022
+"""Least thickness of a lip; the outer point gives way to the inner one. (outer, inner) points of both lips."""
 
 BROWS, EYES, NOSE, MOUTH = range(17, 27), range(36, 48), range(27, 36), range(48, 68)
 
@@ -203,11 +206,15 @@ def acted_shape(rest: Points, acted: Acting) -> Points:
     """
     points = rest.copy()
     points[:, :2] += np.tensordot(np.asarray(acted.intensities), _MOVES, axes=1)
-    for above, below, least in _CLEARANCES:
-        overlap = least - (points[below, 1] - points[above, 1])
-        if overlap > 0:
-            points[above, 1] -= overlap / 2
-            points[below, 1] += overlap / 2
+    y = points[:, 1]
+    for above, below, least in _APART:
+        overlap = max(0.0, least - (y[below] - y[above]))
+        y[above] -= overlap / 2
+        y[below] += overlap / 2
+    for outer, inner in _UPPER_RIMS:
+        y[outer] = min(y[outer], y[inner] - _RIM)
+    for outer, inner in _LOWER_RIMS:
+        y[outer] = max(y[outer], y[inner] + _RIM)
     return points
 
 
