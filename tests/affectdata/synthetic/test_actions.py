@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from affectdata.labels.relatedness import relatedness
@@ -24,6 +24,7 @@ TABLE = relatedness("du2014")
 SEEDS = st.integers(0, 2**32 - 1)
 
 
+@settings(deadline=None)
 @given(SEEDS, st.sampled_from((*TABLE.rows,)))
 def test_a_face_shows_all_prototypical_aus_and_none_that_its_row_does_not_list(seed: int, category: str) -> None:
     acted = draw_acting(np.random.default_rng(seed), category)
@@ -33,6 +34,7 @@ def test_a_face_shows_all_prototypical_aus_and_none_that_its_row_does_not_list(s
     assert all(2 <= acted.intensity(au) <= 5 for au in acted.present)
 
 
+@settings(deadline=None)
 @given(SEEDS)
 def test_a_neutral_face_shows_no_au_of_the_table(seed: int) -> None:
     assert not draw_acting(np.random.default_rng(seed), "neutral").present & TABLE.owned_aus
@@ -54,6 +56,7 @@ def test_without_a_category_the_seven_basic_expressions_come_evenly() -> None:
     assert min(drawn.count(name) for name in BASIC) > 200
 
 
+@settings(deadline=None)
 @given(SEEDS, st.sampled_from((*BASIC, *COMPOUND_CATEGORIES)))
 def test_affect_stays_in_range_and_depends_on_the_acting_alone(seed: int, category: str) -> None:
     acted = draw_acting(np.random.default_rng(seed), category)

@@ -78,6 +78,7 @@ def test_every_au_changes_the_picture(au: int) -> None:
     assert changed.sum() > 25
 
 
+@settings(deadline=None)
 @given(ANY_ACTING, SEEDS)
 def test_lids_never_cross_and_lips_keep_a_rim(acted: Acting, seed: int) -> None:
     build = draw_parameters(np.random.default_rng(seed)).identity.build
@@ -88,6 +89,7 @@ def test_lids_never_cross_and_lips_keep_a_rim(acted: Acting, seed: int) -> None:
         assert y[below] > y[above]
 
 
+@settings(deadline=None)
 @given(SEEDS)
 def test_mirrored_parameters_give_mirrored_landmarks(seed: int) -> None:
     parameters = draw_parameters(np.random.default_rng(seed))
@@ -156,6 +158,7 @@ def test_the_same_parameters_give_the_same_bytes(seed: int, size: int) -> None:
     assert (first.acting, first.valence, first.arousal) == (second.acting, second.valence, second.arousal)
 
 
+@settings(deadline=None)
 @given(SEEDS)
 def test_the_whole_face_lies_inside_the_picture(seed: int) -> None:
     marks = landmarks_of(draw_parameters(np.random.default_rng(seed)))
