@@ -160,7 +160,9 @@ def find(folder: Folder) -> Distribution | None:
     if votes:
         note = "votes without pictures: put fer2013.csv beside them, or write the pictures with FER+'s exporter"
         return Distribution(folder, _VOTES_ONLY, votes, {"votes": votes}, (note,), _voted_by("fer2013new.csv"))
-    classes = tuple(f for f in _near(folder, "*") if any(folder.files.names(f, f"{split}_*") for split in SPLITS))
+    near = [path for path in _near(folder, "*") if folder.files.names(path)]
+    above = {_parent(path) for path in near if any(folder.files.names(path, f"{split}_*") for split in SPLITS)}
+    classes = tuple(path for path in near if _parent(path) in above)
     return Distribution(folder, _CLASSES, (), {"classes": classes}) if classes else None
 
 
@@ -232,6 +234,8 @@ def _read_pixels(folder: Folder, path: str, votes: CsvTable | None, reject: Reje
     for table in _pixel_batches(folder, path, reject):
         count = len(table.rows)
         keep = table.refuse(~_has_48x48(table.columns["pixels"]), reject, "bad-pixel-count", "emotion")
+        # The pixels have been checked and stay in the file.
+        table = CsvTable({n: c for n, c in table.columns.items() if n != "pixels"}, table.rows, path)
         codes, bad = integers(table.columns["emotion"])
         names, wrong = recoded(codes, CODES)
         keep &= table.refuse((bad | wrong) & keep, reject, "unknown-code", "emotion")
@@ -262,7 +266,10 @@ def _pixel_batches(folder: Folder, path: str, reject: Reject) -> Iterator[CsvTab
     try:
         batches = pa_csv.open_csv(
             folder.root / path,
-            pa_csv.ReadOptions(column_names=names, skip_rows=1, use_threads=False, block_size=1 << 24),
+            # Everything that matters is ASCII; read as Latin-1, a stray byte spoils its own row and no other.
+            pa_csv.ReadOptions(
+                column_names=names, skip_rows=1, use_threads=False, block_size=1 << 24, encoding="latin-1"
+            ),
             parse_options(",", refused),
             convert_options(names),
         )
@@ -336,6 +343,10 @@ def _near(folder: Folder, name: str) -> list[str]:
 def _csv_files(folder: Folder) -> list[str]:
     found = [path for depth in ("", "*/", "*/*/") for path in folder.files.find(f"{depth}*.csv")]
     return [path for path in found if not path.endswith("/label.csv")][:50]
+
+
+def _parent(path: str) -> str:
+    return path.rpartition("/")[0]
 
 
 def _stem(path: str) -> str:
