@@ -26,7 +26,7 @@ app = typer.Typer(
         ("affect coverage", "what is labelled, by whom"),
         ('affect sql "select dataset, count(*) from manifest group by all"', ""),
         ("affect align", "cut the faces out, once"),
-        ("affect train shared-baseline", "train a recipe"),
+        ("affect train multitask-baseline", "train a recipe"),
     ),
 )
 

@@ -87,15 +87,19 @@ def align(
             note(f"{write_sheet(lake, name, to, sheet)} crops drawn on {sheet}")
 
 
+_WORTH_TELLING = 10**8
+"""Disk need from which on it is told before it is taken, bytes."""
+
+
 def _teller(dataset: str, advance: Advance) -> Callable[[AlignProgress], None]:
     """Say what disk a run needs before it takes it, then how far it is."""
     told = False
 
     def tell(now: AlignProgress) -> None:
         nonlocal told
-        if not told:
+        if not told and now.disk.need >= _WORTH_TELLING:
             note(f"{dataset}: {now.disk}")
-            told = True
+        told = True
         advance(f"align {dataset}", now.done, now.total)
 
     return tell

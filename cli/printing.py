@@ -61,6 +61,7 @@ def say(lines: Iterable[str]) -> None:
 
 def note(text: str) -> None:
     """Something beside the answer: goes to standard error, so that a pipe carries the answer alone."""
+    sys.stdout.flush()  # in a log that takes both, the answer so far comes first
     print(text, file=sys.stderr)
 
 

@@ -80,6 +80,8 @@ class Scores:
             if d.seen:
                 yield f"  {d.seen:,} share a person, clip or picture with what THIS RUN was trained or selected on"
             for result, clean in zip(d.results, d.clean, strict=True):
+                if not result.rows_used:
+                    continue  # the dataset does not label this task
                 other = f"  ({clean.value:.4f} without copies)" if d.copies or d.seen else ""
                 flags = f"  [{'; '.join(result.flags)}]" if result.flags else ""
                 yield f"  {result.name:14} {result.value:.4f}  n {result.rows_used:,}{other}{flags}"
