@@ -124,7 +124,7 @@ def _tidy_paths(samples: pa.Table) -> pa.Table:
 def _usable(samples: pa.Table, files: Listing, reject: Reject) -> NDArray[np.bool_]:
     """Which samples have a name and, where they name a file, one that lies under the root."""
     ids = samples.column("sample_id")
-    nameless = as_mask(pc.or_(pc.is_null(ids), pc.match_substring(ids, REPLACED))) | as_mask(pc.equal(ids, ""))
+    nameless = as_mask(pc.is_null(ids)) | as_mask(pc.equal(ids, "")) | as_mask(pc.match_substring(ids, REPLACED))
     _refuse(samples, nameless, "bad-name", reject)
     keep = ~nameless
     if "path" not in samples.column_names:
