@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -51,6 +52,21 @@ class Samples:
         heights, widths, channels = zip(*(store.shape for store in self.stores), strict=True)
         return heights[0], widths[0], max(channels)
 
+    def labelled(self) -> Samples:
+        """The samples that carry a label of at least one task."""
+        known = torch.zeros(len(self), dtype=torch.bool)
+        for task in self.targets.tasks:
+            known |= labelled(self.targets, task)
+        kept = known.numpy()
+        return Samples(
+            self.ids[kept],
+            self.dataset[kept],
+            self.row[kept],
+            self.keys[known],
+            self.targets.at(known),
+            self.stores,
+        )
+
     def gather(self, index: npt.NDArray[np.int64], *, pin: bool = False) -> Tensor:
         """Pictures at positions `index`, uint8 [B, H, W, C]; with `pin` in page-locked memory."""
         dataset, row = self.dataset[index], self.row[index]
@@ -79,6 +95,8 @@ class Prepared:
     counts: tuple[tuple[str, Counts], ...]
     without_crop: int
     """Samples of both roles that have no crop (no face was found)."""
+    unlabelled: int
+    """Samples of both roles that no source labels for any task of the recipe."""
     fingerprints: dict[str, dict[str, str]]
     """Dataset -> layer key -> fingerprint of every layer that was used; for `facts.json`."""
 
@@ -86,6 +104,7 @@ class Prepared:
         """One fact a line, for people."""
         text = [line for dataset, counts in self.counts for line in counts.lines(dataset)]
         text += [f"{self.without_crop:,} samples have no crop and are left out"] if self.without_crop else []
+        text += [f"{self.unlabelled:,} samples carry no label of these tasks"] if self.unlabelled else []
         return [*text, f"{len(self.train):,} samples train, {len(self.selection):,} choose the epoch"]
 
 
@@ -114,11 +133,13 @@ def prepare(recipe: Recipe, lake: Lake) -> Prepared:
         train.append(ours)
         selection.append(theirs)
         lost += gone + gone_too
+    everything = _joined(train), _joined(selection)
+    known = everything[0].labelled(), everything[1].labelled()
     prepared = Prepared(
-        _joined(train),
-        _joined(selection),
+        *known,
         tuple((d.name, s.counts) for d, s in zip(recipe.datasets, splits, strict=True)),
         lost,
+        sum(map(len, everything)) - sum(map(len, known)),
         {
             d.name: {layer.key: layer.facts.fingerprint for layer in layers}
             for d, layers in zip(recipe.datasets, used, strict=True)
@@ -244,16 +265,16 @@ def _joined(parts: Sequence[Samples]) -> Samples:
     )
 
 
-def labelled(targets: Targets, task: str) -> int:
-    """Number of samples that carry at least one label of a task."""
-    target = getattr(targets, task)
-    return int(target.mask.reshape(len(target.mask), -1).any(1).sum()) if len(target.mask) else 0
+def labelled(targets: Targets, task: str) -> Tensor:
+    """bool [N]: the sample carries at least one label of a task."""
+    mask: Tensor = getattr(targets, task).mask
+    return mask.reshape(len(mask), math.prod(mask.shape[1:])).any(1)
 
 
 def _check(recipe: Recipe, prepared: Prepared) -> None:
     datasets = ", ".join(d.name for d in recipe.datasets)
     for task in recipe.tasks.names:
-        if not labelled(prepared.train.targets, task):
+        if not labelled(prepared.train.targets, task).any():
             raise RecipeError(
                 f"recipe {recipe.name}: no training sample is labelled for {task}",
                 found=f"sources {', '.join(recipe.sources)} of {datasets}",

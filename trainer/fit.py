@@ -181,6 +181,7 @@ def _facts(recipe: Recipe, prepared: Prepared, network: nn.Module, machine: Mach
             "train": len(prepared.train),
             "selection": len(prepared.selection),
             "without_crop": prepared.without_crop,
+            "unlabelled": prepared.unlabelled,
         },
         dropped={dataset: {**asdict(counts), "leaking": dict(counts.leaking)} for dataset, counts in prepared.counts},
         parameters=sum(p.numel() for p in network.parameters()),

@@ -115,6 +115,11 @@ class Targets(_Record):
     au: AuTarget | None = None
     landmarks: LandmarkTarget | None = None
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Names of the tasks that are there."""
+        return tuple(task.name for task in fields(self) if getattr(self, task.name) is not None)
+
     @classmethod
     def joined(cls, parts: Sequence[Targets]) -> Targets:
         """The samples of all parts, one part after the other; every part has the same tasks."""

@@ -58,7 +58,7 @@ def test_a_run_learns_and_its_folder_is_whole(toy: Lake, recipe: MakeRecipe, run
     run = train(chosen, toy, run_dir, machine=CPU, say=lines.append)
     assert run.facts.state == "finished"
     assert run.facts.epochs == 10
-    assert run.facts.samples == {"train": 64, "selection": 16, "without_crop": 0}
+    assert run.facts.samples == {"train": 64, "selection": 16, "without_crop": 0, "unlabelled": 0}
     assert run.facts.fingerprints["toy"].keys() == {
         "samples", "labels/human", "faces/whole", "protocols/official", "crops/resize32",
     }  # fmt: skip

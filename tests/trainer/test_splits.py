@@ -181,3 +181,12 @@ def test_samples_without_a_crop_are_counted(lake: Lake, recipe: MakeRecipe) -> N
     prepared = prepare(recipe(protocol__report="val", selection={"role": "test", "metrics": ["uar"]}), toy)
     assert prepared.without_crop == 1
     assert any("1 samples have no crop" in line for line in prepared.lines())
+
+
+def test_samples_without_any_label_do_not_train(lake: Lake, recipe: MakeRecipe) -> None:
+    toy = Toy()
+    for values in toy.labels["human"].values():
+        values[10] = values[70] = values[71] = None
+    prepared = prepare(recipe(), toy.publish(lake))
+    assert (len(prepared.train), len(prepared.selection), prepared.unlabelled) == (63, 14, 3)
+    assert "3 samples carry no label of these tasks" in prepared.lines()
