@@ -1,6 +1,7 @@
 """The manifest kept as one Parquet file per dataset under `<home>/.cache`, so that questions need no joins.
 
-A file's name ends in the fingerprint of everything that decides its content, so a file is right or unused.
+A file's name ends in the fingerprint of everything that decides its content, so a file is right or unused. It
+holds the columns that know something; the view adds the others as NULLs.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import duckdb
 from manifests.errors import StorageError
 from manifests.killpoints import reach
 from manifests.lake import Lake
-from manifests.manifest import MANIFEST, empty_select, file_list, manifest_sql, quoted
+from manifests.manifest import MANIFEST, empty_select, known_columns, manifest_sql, quoted, stored_manifest_sql
 from manifests.resolve import Resolution
 from manifests.storage import storage_errors, sync
 
@@ -44,7 +45,7 @@ class ManifestView:
         self._lake, self._resolutions, self._progress = lake, resolutions, progress
         self.cached = cached
         self.warnings: list[str] = []
-        self._files: list[Path] = []
+        self._stored = ""
 
     def sql(self, columns: Collection[str] | None = None) -> str:
         """Text of the SELECT; these columns at least (None: all).
@@ -53,14 +54,18 @@ class ManifestView:
         """
         if not self._resolutions:
             return empty_select(MANIFEST)
-        if self.cached and not self._files:
+        if self.cached and not self._stored:
             try:
-                self._files = cached_manifest(self._lake, self._resolutions, self._progress)
-            except StorageError as error:
+                files = cached_manifest(self._lake, self._resolutions, self._progress)
+                stored = {name for resolution in self._resolutions for name in known_columns(resolution)}
+                self._stored = stored_manifest_sql(files, stored)
+            except (StorageError, OSError) as error:
+                # A read-only home, a full disk, or something in the way: slower answers, the same ones.
+                why = f"{error.about} ({error.found})" if isinstance(error, StorageError) else str(error)
                 self.cached = False
-                self.warnings.append(f"each question resolves the manifest anew: {error.about} ({error.found})")
+                self.warnings.append(f"each question resolves the manifest anew: {why}")
         if self.cached:
-            return f"select * from read_parquet({file_list(self._files)})"
+            return self._stored
         return " union all ".join(manifest_sql(resolution, columns) for resolution in self._resolutions)
 
 
@@ -112,7 +117,7 @@ def _build(resolution: Resolution, file: Path) -> None:
         # The samples stay on the probe side, so that rows come out in their order: sorted by sample_id.
         connection.execute("SET disabled_optimizers = 'build_side_probe_side'")
         connection.execute(
-            f"COPY ({manifest_sql(resolution)}) TO {quoted(str(fresh))} "
+            f"COPY ({manifest_sql(resolution, known_columns(resolution))}) TO {quoted(str(fresh))} "
             f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP})"
         )
         reach("manifest-written")

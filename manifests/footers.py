@@ -6,6 +6,7 @@ how often each class and each present AU occurs, and how many rows know a task t
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -70,21 +71,26 @@ def _known_in(chunk: pq.ColumnChunkMetaData, rows: int, length: int) -> int | No
 
 
 class Tally:
-    """Counts of values in a label layer, gathered table by table.
+    """Counts of values in a layer, gathered table by table; those of tasks in label layers.
 
     `tasks`: rows labelled for a task (va: both known; au and au_intensity: any known). `classes`: task -> name ->
-    rows. `present`: AU column -> rows that say 1.
+    rows. `present`: AU column -> rows that say 1. Two layers of the same samples have equal `ids`.
     """
 
     def __init__(self) -> None:
         self.rows = self.cells = 0
+        self._ids = hashlib.blake2b(digest_size=16)
+        self.ids = self._ids.hexdigest()
         self.tasks: Counter[str] = Counter()
         self.classes: dict[str, Counter[str]] = {task: Counter() for task in VOCABULARIES}
         self.present: Counter[str] = Counter()
 
     def add(self, table: pa.Table) -> None:
-        """Count the rows of a table that has the columns of a label layer, or those of them that are not NULL."""
+        """Count the rows of a table in the layer's order."""
         self.rows += table.num_rows
+        if "sample_id" in table.column_names:
+            self._ids.update("".join(f"{text}\0" for text in table.column("sample_id").to_pylist()).encode())
+            self.ids = self._ids.hexdigest()
         known = {name: len(c) - c.null_count for name, c in zip(table.column_names, table.columns, strict=True)}
         self.cells += sum(known.values())
         for task, columns in TASK_COLUMNS.items():
@@ -99,13 +105,14 @@ class Tally:
 
     def to_json(self) -> bytes:
         """Canonical JSON for the footer."""
-        return json.dumps(vars(self), sort_keys=True).encode()
+        facts = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return json.dumps(facts, sort_keys=True).encode()
 
     @classmethod
     def from_json(cls, text: bytes) -> Tally:
         """The tally that `to_json` wrote."""
         tally, facts = cls(), json.loads(text)
-        tally.rows, tally.cells = int(facts["rows"]), int(facts["cells"])
+        tally.rows, tally.cells, tally.ids = int(facts["rows"]), int(facts["cells"]), str(facts["ids"])
         tally.tasks.update(facts["tasks"])
         tally.present.update(facts["present"])
         for task, counts in facts["classes"].items():
@@ -122,7 +129,7 @@ def _rows_known(task: str, labelled: Sequence[pa.ChunkedArray], columns: int) ->
 
 
 def tally_of(path: Path) -> Tally:
-    """Counts of values in a label layer: from its footer, or by reading it where the footer does not tell.
+    """Counts of values in a layer: from its footer, or by reading it where the footer does not tell.
 
     Raises:
         LakeError: The file cannot be read.

@@ -163,7 +163,7 @@ def write_layer(path: Path, kind: str, tables: Iterable[pa.Table], facts: LayerF
                 last = schema.check_order(last, piece, kind, about)
                 writer.write_table(piece.replace_schema_metadata(target.metadata), row_group_size=ROW_GROUP)
                 tally.add(piece)
-        if kind == "labels":
+        if kind in ("samples", "labels"):
             writer.add_key_value_metadata({TALLY_KEY: tally.to_json()})
     return tally.rows
 

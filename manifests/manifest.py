@@ -7,13 +7,13 @@ won cell by cell; `expression_offered`, the classes that the winner's annotators
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 
 import pyarrow as pa
 
 from manifests import schema
-from manifests.footers import tally_of
+from manifests.footers import known_counts, tally_of
 from manifests.resolve import LabelSource, Resolution
 from manifests.vocabulary import AUS, TASKS, au_column
 
@@ -71,6 +71,11 @@ def quoted(text: str) -> str:
     return "'" + text.replace("'", "''") + "'"
 
 
+def quoted_name(name: str) -> str:
+    """A column's name as an SQL identifier: some are words of SQL."""
+    return '"' + name.replace('"', '""') + '"'
+
+
 def file_list(files: Iterable[Path]) -> str:
     """Paths as an SQL list."""
     return "[" + ", ".join(quoted(str(file)) for file in files) + "]"
@@ -78,7 +83,20 @@ def file_list(files: Iterable[Path]) -> str:
 
 def empty_select(columns: pa.Schema) -> str:
     """A SELECT that has these columns and no row."""
-    return "select " + ", ".join(f'NULL::{duckdb_type(f.type)} as "{f.name}"' for f in columns) + " where false"
+    return (
+        "select " + ", ".join(f"NULL::{duckdb_type(f.type)} as {quoted_name(f.name)}" for f in columns) + " where false"
+    )
+
+
+def known_columns(resolution: Resolution) -> list[str]:
+    """Columns of the manifest that may hold anything but NULL in this dataset."""
+    return [n for n, sql in _expressions(resolution, MANIFEST.names).items() if not sql.startswith("NULL::")]
+
+
+def stored_manifest_sql(files: Iterable[Path], stored: Collection[str]) -> str:
+    """One SELECT over files that each hold some of these columns, with every column of `MANIFEST`."""
+    columns = [f.name if f.name in stored else f"NULL::{duckdb_type(f.type)} as {f.name}" for f in MANIFEST]
+    return f"select {', '.join(columns)} from read_parquet({file_list(files)}, union_by_name = true)"
 
 
 def manifest_sql(resolution: Resolution, columns: Collection[str] | None = None) -> str:
@@ -122,12 +140,27 @@ class _Sources:
 
     def first(self, column: str) -> str:
         """The value of the first source that knows this column."""
-        cells = [f"l{n}.{column}" for n, source in enumerate(self.sources) if column in source.known]
+        cells = [f"l{n}.{column}" for n, source in self.asked(column) if column in source.known]
         return _coalesce(cells, MANIFEST.field(column).type)
 
-    def winner(self, knows: Callable[[int, LabelSource], str], value: Callable[[int, LabelSource], str]) -> str:
-        """`value` of the first source for which the condition `knows` holds; an empty condition never does."""
-        cases = [(knows(n, source), value(n, source)) for n, source in enumerate(self.sources)]
+    def asked(self, *keys: str) -> Iterator[tuple[int, LabelSource]]:
+        """Number and source, in order, down to the first that knows one of these columns for every sample."""
+        for n, source in enumerate(self.sources):
+            yield n, source
+            if any(source.knows_all(key) for key in keys):
+                return
+
+    def winner(
+        self,
+        keys: Sequence[str],
+        knows: Callable[[int, LabelSource], str],
+        value: Callable[[int, LabelSource], str],
+    ) -> str:
+        """`value` of the first source for which the condition `knows` holds; an empty condition never does.
+
+        To know one of the columns `keys` is enough for the condition to hold.
+        """
+        cases = [(knows(n, source), value(n, source)) for n, source in self.asked(*keys)]
         cases = [(condition, result) for condition, result in cases if condition]
         while cases and cases[-1][1] == "NULL":
             cases.pop()
@@ -147,7 +180,9 @@ def _cell(n: int, source: LabelSource, column: str) -> str:
 def _expressions(resolution: Resolution, wanted: Collection[str]) -> dict[str, str]:
     """Column of `MANIFEST` -> the SQL expression that gives it, for these columns at least."""
     joined = _Sources(resolution.sources)
-    found = {name: f"s.{name}" for name in schema.SAMPLES.names} | {"dataset": quoted(resolution.dataset)}
+    known = known_counts(resolution.samples.path)
+    found = {name: f"s.{name}" if name in known else "" for name in schema.SAMPLES.names}
+    found |= {"sample_id": "s.sample_id", "dataset": quoted(resolution.dataset)}
     found["expression_votes"] = joined.first("expression_votes")
     for task, (keys, followers) in _WHOLE_TASKS.items():
         found |= _whole_task(joined, task, keys, followers)
@@ -165,14 +200,14 @@ def _whole_task(joined: _Sources, task: str, keys: Sequence[str], followers: Seq
         return f"({' or '.join(known)})" if known else ""
 
     def column(name: str) -> str:
-        return joined.winner(knows, lambda n, source: _cell(n, source, name))
+        return joined.winner(keys, knows, lambda n, source: _cell(n, source, name))
 
     found = {name: column(name) for name in (*keys, *followers)}
     if len(keys) == 1:
         found[keys[0]] = joined.first(keys[0])
-    found[f"{task}_source"] = joined.winner(knows, lambda _, source: quoted(source.name))
+    found[f"{task}_source"] = joined.winner(keys, knows, lambda _, source: quoted(source.name))
     if task == "expression":
-        found["expression_offered"] = joined.winner(knows, lambda _, source: _offered(source))
+        found["expression_offered"] = joined.winner(keys, knows, lambda _, source: _offered(source))
     return found
 
 
@@ -195,14 +230,14 @@ def _au_cell(joined: _Sources, au: int) -> dict[str, str]:
         return f"{present(n, source)} is not null" if source.speaks_of_au(au) else ""
 
     def column(name: str) -> str:
-        return joined.winner(knows, lambda n, source: _cell(n, source, name))
+        return joined.winner([value], knows, lambda n, source: _cell(n, source, name))
 
-    cells = [cell for n, source in enumerate(joined.sources) if (cell := present(n, source))]
+    cells = [cell for n, source in joined.asked(value) if (cell := present(n, source))]
     return {
         value: _coalesce(cells, pa.int8()),
         au_column(au, "side"): column(au_column(au, "side")),
         au_column(au, "weight"): column(au_column(au, "weight")),
-        au_column(au, "source"): joined.winner(knows, lambda _, source: quoted(source.name)),
+        au_column(au, "source"): joined.winner([value], knows, lambda _, source: quoted(source.name)),
     }
 
 
@@ -214,7 +249,7 @@ def _intensity_cell(joined: _Sources, au: int) -> dict[str, str]:
 
     return {
         column: joined.first(column),
-        f"{column}_source": joined.winner(knows, lambda _, source: quoted(source.name)),
+        f"{column}_source": joined.winner([column], knows, lambda _, source: quoted(source.name)),
     }
 
 
@@ -223,6 +258,7 @@ def _masks(joined: _Sources, found: dict[str, str]) -> dict[str, str]:
     pair = [found[column] for column in ("valence", "arousal")]
     masks["mask_va"] = " and ".join(f"({value} is not null)" for value in pair) if all(pair) else "false"
     for task in ("au", "au_intensity"):
+        certain = any(s.complete and tally_of(s.layer.path).tasks[task] == s.layer.rows for s in joined.sources)
         cells = [f"coalesce(l{n}.any_{task}, false)" for n in range(len(joined.sources))]
-        masks[f"mask_{task}"] = f"({' or '.join(cells)})" if cells else "false"
+        masks[f"mask_{task}"] = "true" if certain else f"({' or '.join(cells)})" if cells else "false"
     return masks

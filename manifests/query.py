@@ -19,7 +19,7 @@ from manifests import schema
 from manifests.cached import ManifestView, Progress
 from manifests.errors import QueryError
 from manifests.lake import Lake, Layer
-from manifests.manifest import MANIFEST, empty_select, file_list, quoted
+from manifests.manifest import MANIFEST, empty_select, file_list, quoted, quoted_name
 from manifests.resolve import DEFAULT_SOURCES, resolve
 from manifests.statement import Select, Where, brief, known_column, parse_select
 from manifests.statement import parse_where as _parse_where
@@ -213,21 +213,16 @@ def _sandbox(lake: Lake) -> duckdb.DuckDBPyConnection:
 
 def _layers_sql(kind: str, layers: Sequence[Layer]) -> str:
     """A SELECT over every layer of a kind, with the columns `dataset` and, where layers have names, theirs."""
-    named = [_NAME_COLUMN[kind]] if kind in _NAME_COLUMN else []
     own = schema.KINDS[kind]
-    text = [pa.field(name, pa.string()) for name in ("dataset", *named)]
+    added = [name for name in ("dataset", _NAME_COLUMN.get(kind, "")) if name and name not in own.names]
     if not layers:
-        rest = [field for field in own if field.name != "dataset"]
-        return empty_select(pa.schema([*text, *rest] if kind != "samples" else own))
+        return empty_select(pa.schema([*((name, pa.string()) for name in added), *own]))
     # One scan over all files instead of a union: its columns are bound once, and a filter on `source` skips files.
-    facts = {
-        "dataset": {str(x.path): x.dataset for x in layers},
-        **{n: {str(x.path): x.name for x in layers} for n in named},
-    }
-    chosen = [f"{_lookup(table)} as {name}" for name, table in facts.items()]
-    chosen += [f'"{name}"' for name in own.names if name != "dataset"]
+    said = {"dataset": _lookup({str(layer.path): layer.dataset for layer in layers})}
+    said |= {name: _lookup({str(x.path): x.name for x in layers}) for name in added if name != "dataset"}
+    columns = ", ".join(f"{said.get(name, quoted_name(name))} as {quoted_name(name)}" for name in [*added, *own.names])
     files = file_list(layer.path for layer in layers)
-    return f"select {', '.join(chosen)} from read_parquet({files}, filename = true)"
+    return f"select {columns} from read_parquet({files}, filename = true)"
 
 
 def _lookup(table: Mapping[str, str]) -> str:

@@ -16,7 +16,7 @@ from fnmatch import fnmatchcase
 
 from manifests import schema
 from manifests.errors import SourceOrderError, UnknownNameError
-from manifests.footers import known_counts
+from manifests.footers import known_counts, tally_of
 from manifests.lake import Lake, Layer
 from manifests.vocabulary import AUS, au_column
 
@@ -33,16 +33,22 @@ class LabelSource:
 
     `known` maps a column to its number of labelled rows; columns without any are absent. `au_cut` is the FACS
     intensity (0-5) from which on an AU counts as present where the layer does not say so itself; None: no rule.
+    `complete`: it has a row for every sample, so that where it knows a column in every row, nobody below is asked.
     """
 
     layer: Layer
     known: Mapping[str, int]
     au_cut: float | None = None
+    complete: bool = False
 
     @property
     def name(self) -> str:
         """Name of the source, such as `human` or `teacher-run7`."""
         return self.layer.name
+
+    def knows_all(self, column: str) -> bool:
+        """Whether it gives this column for every sample of the dataset."""
+        return self.complete and self.known.get(column) == self.layer.rows
 
     def speaks_of_au(self, au: int) -> bool:
         """Whether a value of this AU, absent or present, may come from here."""
@@ -119,13 +125,17 @@ def resolve(
         if "samples" not in layers:
             warnings.append(f"{name} is left out: it has labels but no samples (affect ingest {name} PATH)")
             continue
-        fresh = [_label_source(layer, cuts.get(name)) for layer in taken if not layer.stale]
-        resolutions.append(Resolution(name, layers["samples"], tuple(source_order(sources, fresh))))
+        samples = layers["samples"]
+        fresh = [_label_source(layer, samples, cuts.get(name)) for layer in taken if not layer.stale]
+        resolutions.append(Resolution(name, samples, tuple(source_order(sources, fresh))))
     return Resolved(tuple(resolutions), tuple(warnings))
 
 
-def _label_source(layer: Layer, cut: float | None) -> LabelSource:
-    return LabelSource(layer, known_counts(layer.path), layer.facts.au_cut if cut is None else float(cut))
+def _label_source(layer: Layer, samples: Layer, cut: float | None) -> LabelSource:
+    complete = layer.rows == samples.rows and tally_of(layer.path).ids == tally_of(samples.path).ids
+    return LabelSource(
+        layer, known_counts(layer.path), layer.facts.au_cut if cut is None else float(cut), complete=complete
+    )
 
 
 def check_patterns(patterns: Sequence[str], known: Iterable[str]) -> None:

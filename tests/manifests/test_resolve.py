@@ -45,25 +45,28 @@ MADE = (
 COLUMNS = ("sample_id", *ASKED, *MADE)
 
 half = st.sampled_from([0.0, 0.5, 1.0])
-cells = st.fixed_dictionaries(
-    {},
-    optional={
-        "expression": st.sampled_from(["neutral", "fear", "anger"]),
-        "expression_weight": half,
-        "compound": st.sampled_from(["awed", "appalled"]),
-        "valence": half,
-        "arousal": half,
-        "va_weight": half,
-        "au01": st.sampled_from([0, 1]),
-        "au01_side": st.sampled_from(["left", "both"]),
-        "au01_weight": half,
-        "au01_intensity": st.sampled_from([0.0, 1.5, 2.0, 5.0]),
-        "au02": st.sampled_from([0, 1]),
-    },
+values = {
+    "expression": st.sampled_from(["neutral", "fear", "anger"]),
+    "expression_weight": half,
+    "compound": st.sampled_from(["awed", "appalled"]),
+    "valence": half,
+    "arousal": half,
+    "va_weight": half,
+    "au01": st.sampled_from([0, 1]),
+    "au01_side": st.sampled_from(["left", "both"]),
+    "au01_weight": half,
+    "au01_intensity": st.sampled_from([0.0, 1.5, 2.0, 5.0]),
+    "au02": st.sampled_from([0, 1]),
+}
+sparse = st.lists(st.fixed_dictionaries({}, optional=values), min_size=SAMPLES, max_size=SAMPLES)
+whole = st.lists(st.fixed_dictionaries(values), min_size=SAMPLES, max_size=SAMPLES)
+partly_whole = st.builds(
+    lambda rows, full, names: [row | {n: known[n] for n in names} for row, known in zip(rows, full, strict=True)],
+    *(sparse, whole, st.sets(st.sampled_from(sorted(values)))),
 )
-labels_of_lakes = st.fixed_dictionaries(
-    {source: st.lists(cells, min_size=SAMPLES, max_size=SAMPLES) for source in ORDER}
-)
+"""Some columns known for every sample: the resolver then asks no lower source for them."""
+
+labels_of_lakes = st.fixed_dictionaries(dict.fromkeys(ORDER, partly_whole))
 few = settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
@@ -72,8 +75,10 @@ def ids(dataset: str = "set") -> list[str]:
 
 
 def table(rows: Sequence[Cells], dataset: str = "set") -> pa.Table:
-    columns = {name: pa.array([row.get(name) for row in rows], kind) for name, kind in ASKED.items()}
-    return pa.table({"sample_id": ids(dataset)} | columns)
+    """A label layer; a sample of which nothing is said has no row."""
+    said = [(name, row) for name, row in zip(ids(dataset), rows, strict=True) if row]
+    columns = {name: pa.array([row.get(name) for _, row in said], kind) for name, kind in ASKED.items()}
+    return pa.table({"sample_id": pa.array([name for name, _ in said], pa.string())} | columns)
 
 
 def add_samples(lake: Lake, dataset: str = "set", fingerprint: str = "one") -> None:
