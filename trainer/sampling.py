@@ -74,11 +74,14 @@ class Order:
         return _by_blocks(self.size, random) if self.blocks else random.permutation(self.size)
 
     def batches(self, epoch: int, start: int = 0) -> Iterator[Indices]:
-        """This rank's part of each batch of an epoch, from batch `start` on."""
+        """This rank's part of each batch of an epoch, from batch `start` on; within a batch sorted.
+
+        No step depends on the order inside its batch, and a store gathers neighbours faster.
+        """
         order = self.epoch(epoch)
         edges = np.linspace(0, self.size, len(self) + 1).round().astype(np.int64)
         for first, last in zip(edges[start:-1], edges[start + 1 :], strict=True):
-            yield order[first + self.rank : last : self.world]
+            yield np.sort(order[first + self.rank : last : self.world])
 
 
 def _by_blocks(size: int, random: np.random.Generator) -> Indices:

@@ -1,0 +1,125 @@
+"""A process killed at any moment leaves the old generation or the new one, and the re-run gives the same bytes.
+
+Every command runs in a process of its own, as a user's does, and dies by SIGKILL.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from affectdata.synthetic import write_twin
+from manifests.killpoints import POINTS
+from manifests.lake import Lake
+
+SAMPLES = 60
+SMALL_CHUNKS = "import manifests.crops; manifests.crops.CHUNK = 16; import cli; cli.main()"
+"""Four chunks instead of one, so that a kill can fall between them."""
+
+STEPS = {
+    "ingest": ["ingest", "synthetic", "{root}"],
+    "align": ["align", "synthetic", "--to", "resize48", "--detector", "whole"],
+}
+REACHED = {
+    "ingest": [name for name in POINTS if not name.startswith(("chunk", "manifest"))],
+    "align": [name for name in POINTS if not name.startswith("manifest")],
+}
+
+Contents = dict[str, bytes]
+
+
+@dataclass(frozen=True)
+class World:
+    """A dataset folder, the lake before and after each step as uninterrupted runs left it, and their durations."""
+
+    root: Path
+    lakes: dict[str, Path]
+    before: dict[str, Contents]
+    after: dict[str, Contents]
+    seconds: dict[str, float]
+
+
+def contents(lake: Path) -> Contents:
+    """Bytes of everything that a reader of the lake can see."""
+    folder = (lake / "synthetic").resolve()
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def start(step: str, root: Path, lake: Path, kill_at: str = "") -> subprocess.Popen[bytes]:
+    words = [word.format(root=root) for word in STEPS[step]]
+    environment = os.environ | {"AFFECT_KILL_AT": kill_at, "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", SMALL_CHUNKS, "--lake", str(lake), *words]
+    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def finish(process: subprocess.Popen[bytes]) -> str:
+    output, _ = process.communicate(timeout=120)
+    return output.decode()
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    folder = tmp_path_factory.mktemp("kills")
+    root = folder / "synthetic"
+    write_twin("synthetic", root, samples=SAMPLES, seed=3)
+    empty, ingested, aligned = folder / "empty", folder / "ingested", folder / "aligned"
+    Lake(empty, create=True)
+    seconds = {}
+    for step, source, target in (("ingest", empty, ingested), ("align", ingested, aligned)):
+        shutil.copytree(source, target, symlinks=True)
+        begun = time.monotonic()
+        process = start(step, root, target)
+        assert finish(process) is not None
+        assert process.returncode == 0
+        seconds[step] = time.monotonic() - begun
+    return World(
+        root,
+        {"ingest": empty, "align": ingested},
+        {"ingest": {}, "align": contents(ingested)},
+        {"ingest": contents(ingested), "align": contents(aligned)},
+        seconds,
+    )
+
+
+def check_after_kill(world: World, step: str, lake: Path) -> None:
+    assert Lake(lake).datasets() in ([], ["synthetic"])
+    assert not any(layer.stale for layer in Lake(lake).layers())
+    assert contents(lake) in (world.before[step], world.after[step])
+    process = start(step, world.root, lake)
+    output = finish(process)
+    assert process.returncode == 0, output
+    assert contents(lake) == world.after[step]
+
+
+@pytest.mark.parametrize(("step", "point"), [(step, point) for step in STEPS for point in REACHED[step]])
+def test_a_kill_at_a_named_point_loses_nothing(world: World, tmp_path: Path, step: str, point: str) -> None:
+    lake = tmp_path / "lake"
+    shutil.copytree(world.lakes[step], lake, symlinks=True)
+    process = start(step, world.root, lake, kill_at=point)
+    output = finish(process)
+    assert process.returncode == -signal.SIGKILL, output
+    check_after_kill(world, step, lake)
+
+
+@pytest.mark.parametrize("moment", range(20))
+def test_a_kill_at_a_random_moment_loses_nothing(world: World, tmp_path: Path, moment: int) -> None:
+    step = ("ingest", "align")[moment % 2]
+    lake = tmp_path / "lake"
+    shutil.copytree(world.lakes[step], lake, symlinks=True)
+    process = start(step, world.root, lake)
+    try:
+        process.wait(timeout=random.Random(moment).uniform(0.0, world.seconds[step]))
+    except subprocess.TimeoutExpired:
+        process.kill()
+    finish(process)
+    assert process.returncode in (0, -signal.SIGKILL)
+    check_after_kill(world, step, lake)
