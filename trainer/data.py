@@ -67,10 +67,10 @@ class Samples:
             self.stores,
         )
 
-    def gather(self, index: npt.NDArray[np.int64], *, pin: bool = False) -> Tensor:
-        """Pictures at positions `index`, uint8 [B, H, W, C]; with `pin` in page-locked memory."""
+    def gather(self, index: npt.NDArray[np.int64], out: Tensor | None = None) -> Tensor:
+        """Pictures at positions `index`, uint8 [B, H, W, C]; written into `out` where it is given."""
         dataset, row = self.dataset[index], self.row[index]
-        pixels = torch.empty((len(index), *self.shape), dtype=torch.uint8, pin_memory=pin)
+        pixels = torch.empty((len(index), *self.shape), dtype=torch.uint8) if out is None else out
         if len(self.stores) == 1:
             self.stores[0].gather(row, pixels.numpy())
             return pixels

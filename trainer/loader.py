@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from queue import Empty, Full, Queue
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from torch import Tensor
 
 from trainer.data import Samples
 from trainer.sampling import SPAN, Indices, Order, sequential
@@ -29,7 +33,8 @@ class TrainLoader:
     """
 
     def __init__(self, samples: Samples, order: Order, *, pin: bool = False) -> None:
-        self.samples, self.order, self.pin = samples, order, pin
+        self.samples, self.order = samples, order
+        self._buffers = Buffers(samples.shape, pin=pin)
         self.epoch = 0
         self.sampler = self  # where Lightning looks for `set_epoch`
 
@@ -59,32 +64,57 @@ class TrainLoader:
             yield index
 
     def _batch(self, index: Indices) -> Batch:
-        return batch_at(self.samples, index, pin=self.pin)
+        return batch_at(self.samples, index, self._buffers)
 
 
 class ScoreLoader:
     """Every sample once, in order; rank r of `world` takes every world-th batch."""
 
     def __init__(self, samples: Samples, batch: int, *, rank: int = 0, world: int = 1, pin: bool = False) -> None:
-        self.samples, self.batch, self.rank, self.world, self.pin = samples, batch, rank, world, pin
+        self.samples, self.batch, self.rank, self.world = samples, batch, rank, world
+        self._buffers = Buffers(samples.shape, pin=pin)
 
     def __len__(self) -> int:
         return len(range(self.rank * self.batch, len(self.samples), self.batch * self.world))
 
     def __iter__(self) -> Iterator[Batch]:
         order = sequential(len(self.samples), self.batch, self.rank, self.world)
-        yield from prefetched(order, lambda index: batch_at(self.samples, index, pin=self.pin))
+        yield from prefetched(order, lambda index: batch_at(self.samples, index, self._buffers))
 
 
-def batch_at(samples: Samples, index: Indices, *, pin: bool = False) -> Batch:
-    """The batch of samples at positions `index`, int64 [B]."""
+class Buffers:
+    """Memory for pixels that is used again once nobody holds it: fresh pages cost as much as filling them.
+
+    Args:
+        shape: Height, width, channels.
+        pin: Page-locked memory, which PyTorch itself keeps for reuse until copies out of it have ended.
+    """
+
+    def __init__(self, shape: tuple[int, int, int], *, pin: bool = False) -> None:
+        self.shape, self.pin = shape, pin
+        self._kept: list[npt.NDArray[np.uint8]] = []
+
+    def take(self, count: int) -> Tensor:
+        """uint8 [count, H, W, C], its content undefined."""
+        if self.pin:
+            return torch.empty((count, *self.shape), dtype=torch.uint8, pin_memory=True)
+        for number in range(len(self._kept)):
+            # Referenced by the list and by the call alone: the batch that it was last part of is gone.
+            if sys.getrefcount(self._kept[number]) <= 2 and len(self._kept[number]) >= count:
+                return torch.from_numpy(self._kept[number][:count])
+        fresh = np.empty((count, *self.shape), np.uint8)
+        self._kept = [*self._kept[-AHEAD - 2 :], fresh]
+        return torch.from_numpy(fresh[:])
+
+
+def batch_at(samples: Samples, index: Indices, buffers: Buffers | None = None) -> Batch:
+    """The batch of samples at positions `index`, int64 [B]; pinned where the buffers are."""
     at = torch.from_numpy(index)
-    pixels, keys, targets = samples.gather(index, pin=pin), samples.keys[at], samples.targets.at(at)
-    return (
-        Batch(pixels, keys.pin_memory(), at.pin_memory(), targets.pin_memory())
-        if pin
-        else Batch(pixels, keys, at, targets)
-    )
+    pixels = samples.gather(index, None if buffers is None else buffers.take(len(index)))
+    keys, targets = samples.keys[at], samples.targets.at(at)
+    if buffers is not None and buffers.pin:
+        return Batch(pixels, keys.pin_memory(), at.pin_memory(), targets.pin_memory())
+    return Batch(pixels, keys, at, targets)
 
 
 def prefetched(order: Iterator[Indices], make: Callable[[Indices], Batch]) -> Iterator[Batch]:

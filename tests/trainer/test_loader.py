@@ -11,7 +11,7 @@ import torch
 
 from manifests.lake import Lake
 from trainer.data import Samples, keys_of, prepare
-from trainer.loader import ScoreLoader, TrainLoader, batch_at, prefetched
+from trainer.loader import Buffers, ScoreLoader, TrainLoader, batch_at, prefetched
 from trainer.sampling import Order
 from trainer.targets import Batch
 
@@ -73,3 +73,25 @@ def test_an_error_of_the_thread_reaches_the_loop() -> None:
 
 def test_keys_are_the_same_everywhere() -> None:
     assert keys_of(np.array(["rafdb/basic/train_00001"], object)).tolist() == [6492831417533959382]
+
+
+def test_a_buffer_is_used_again_only_when_its_batch_is_gone(samples: Samples) -> None:
+    buffers = Buffers(samples.shape)
+    held = batch_at(samples, np.arange(8), buffers)
+    address = held.pixels.data_ptr()
+    view = held.pixels[2:3]
+    before = view.clone()
+    other = batch_at(samples, np.arange(8, 16), buffers)
+    assert other.pixels.data_ptr() != address
+    del held
+    third = batch_at(samples, np.arange(16, 24), buffers)
+    assert third.pixels.data_ptr() != address  # a view is held
+    assert torch.equal(view, before)
+    del view
+    assert batch_at(samples, np.arange(24, 30), buffers).pixels.data_ptr() == address
+
+
+def test_batches_kept_by_the_caller_stay_as_they_were(samples: Samples) -> None:
+    kept = list(TrainLoader(samples, Order(len(samples), 4, 1)))
+    for batch in kept:
+        assert torch.equal(batch.pixels, samples.gather(batch.index.numpy()))
