@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import sysconfig
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -93,3 +95,13 @@ def test_what_runs_is_the_wheel_and_not_the_checkout(environment: Path, trapped:
     script = f"import {names}\nprint(*({', '.join(f'{p}.__file__' for p in PACKAGES)},), sep='\\n')"
     for file in run(*python, "-c", script, cwd=trapped).stdout.split():
         assert Path(file).is_relative_to(environment)
+
+
+def test_the_lock_pins_every_requirement_and_names_no_index() -> None:
+    lines = (REPOSITORY / "requirements.lock").read_text().splitlines()
+    assert not [line for line in lines if "://" in line or line.startswith("-")]
+    pinned = {line.split("==")[0].split("[")[0].lower() for line in lines if "==" in line}
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    wanted = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
+    names = {re.split(r"[\[<>=~! ;]", requirement)[0].lower() for requirement in wanted}
+    assert names - pinned == set()

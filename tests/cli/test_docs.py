@@ -6,9 +6,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from textwrap import dedent
 
 import typer.main
 
+from affectdata.datasets.table_map import LabelColumns, SampleColumns, TableMap, parse_map
 from cli.app import app
 from manifests import schema
 
@@ -36,6 +38,26 @@ def test_every_command_that_a_page_names_exists() -> None:
 def test_every_kind_of_layer_is_described() -> None:
     text = (REPOSITORY / "docs" / "lake.md").read_text()
     assert [kind for kind in schema.KINDS if kind not in text] == []
+
+
+def toml_blocks(page: Path) -> list[str]:
+    """Indented blocks of a page that are TOML."""
+    blocks = re.findall(r"(?:^    .*\n|^\n(?=    ))+", page.read_text(), re.MULTILINE)
+    return [dedent(block) for block in blocks if re.search(r"^\s*(file|column|valence) = ", block, re.MULTILINE)]
+
+
+def test_the_maps_of_the_table_page_are_maps() -> None:
+    whole, *parts = toml_blocks(REPOSITORY / "docs" / "table.md")
+    assert parse_map(whole).labels["human"].expression == "emotion"
+    assert len(parts) == 2
+    for part in parts:
+        parse_map(whole + part)
+
+
+def test_the_table_page_names_every_key() -> None:
+    text = (REPOSITORY / "docs" / "table.md").read_text()
+    keys = {*TableMap.model_fields, *SampleColumns.model_fields, *LabelColumns.model_fields}
+    assert sorted(key for key in keys if not re.search(rf"\b{key}\b", text)) == []
 
 
 def test_every_link_between_pages_leads_somewhere() -> None:
