@@ -22,9 +22,9 @@ import pandas as pd
 import pyarrow as pa
 
 from manifests.coverage import coverage, manifest_coverage
+from manifests.footers import forget
 from manifests.lake import Lake
 from manifests.query import connect
-from manifests.schema import LABELS, TASK_COLUMNS
 from manifests.vocabulary import AU_NAMES, AU_SPACES, EXPRESSIONS, TASKS, au_column
 
 DATASETS = 20
@@ -36,11 +36,12 @@ Columns = dict[str, pa.Array]
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds of one question over several warm runs."""
+    """Seconds of one question over several warm runs: wall clock, and CPU of all threads in the fastest run."""
 
     question: str
     median: float
     fastest: float
+    cpu: float
 
 
 class Labels:
@@ -138,12 +139,13 @@ def timed(question: str, ask: Callable[[], object], runs: int) -> Timing:
     """Time a question, after one run that warms the disk cache unless it is to run once."""
     if runs > 1:
         ask()
-    seconds = []
+    seconds, cpu = [], []
     for _ in range(runs):
-        start = time.perf_counter()
+        start, used = time.perf_counter(), time.process_time()
         ask()
         seconds.append(time.perf_counter() - start)
-    return Timing(question, statistics.median(seconds), min(seconds))
+        cpu.append(time.process_time() - used)
+    return Timing(question, statistics.median(seconds), min(seconds), min(cpu))
 
 
 def pandas_layer_coverage(files: Sequence[Path], columns: Sequence[str]) -> list[object]:
@@ -181,49 +183,72 @@ def pandas_resolved_coverage(lake: Lake, columns: Sequence[str]) -> list[object]
     return found
 
 
-def measure(lake: Lake, runs: int) -> list[tuple[Timing, Timing, float | None]]:
-    """Each question beside its pandas peer, and the target in seconds."""
-    human = [lake.layer(dataset, "labels/human").path for dataset in lake.datasets()]
-    au_names = [au_column(au) for au in AUS]
-    start = time.perf_counter()
-    connect(lake, SOURCES).sql("select count(*) from manifest").fetchall()
-    print(f"manifest resolved and cached in {time.perf_counter() - start:.1f} s")
-    cached = sorted((lake.cache / "manifest").glob("*.parquet"))
-    joint = "select dataset, count(*) from manifest where mask_va and mask_au group by all"
-    peer = timed("pandas: cached manifest", lambda: pandas_manifest_coverage(cached), runs)
-    resolved = timed("pandas: join four layers", lambda: pandas_resolved_coverage(lake, au_names), 1)
+Row = tuple[Timing, Timing, float | None]
+"""A question, its pandas peer, and the target in seconds."""
+
+
+def layer_rows(folder: Path, runs: int) -> list[Row]:
+    """Coverage of the layers as they lie, each run with a lake opened anew and no footer remembered."""
+    names = [au_column(au) for au in AUS]
+
+    def asked(sources: tuple[str, ...] | None) -> object:
+        forget()
+        return coverage(Lake(folder), sources=sources)
+
+    labels = [layer for layer in Lake(folder).layers() if layer.kind == "labels"]
+    human, every = [x.path for x in labels if x.name == "human"], [x.path for x in labels]
     return [
         (
-            timed("coverage of the human layers", lambda: coverage(lake, sources=("human",)), runs),
-            timed("pandas: human layers", lambda: pandas_layer_coverage(human, au_names), runs),
+            timed("coverage of the human layers", lambda: asked(("human",)), runs),
+            timed("pandas", lambda: pandas_layer_coverage(human, names), runs),
             0.25,
         ),
         (
-            timed("coverage of all layers", lambda: coverage(lake), runs),
-            timed(
-                "pandas: all layers",
-                lambda: pandas_layer_coverage([x.path for x in lake.layers() if x.kind == "labels"], au_names),
-                1,
-            ),
-            None,
-        ),
-        (timed("cached manifest coverage", lambda: manifest_coverage(connect(lake, SOURCES)), runs), peer, 0.25),
-        (timed("cached: mask_va and mask_au", lambda: connect(lake, SOURCES).sql(joint).fetchall(), runs), peer, None),
-        (
-            timed("uncached manifest coverage", lambda: manifest_coverage(connect(lake, SOURCES, cached=False)), runs),
-            resolved,
-            3.0,
-        ),
-        (
-            timed(
-                "uncached: mask_va and mask_au",
-                lambda: connect(lake, SOURCES, cached=False).sql(joint).fetchall(),
-                runs,
-            ),
-            resolved,
+            timed("coverage of all layers", lambda: asked(None), runs),
+            timed("pandas", lambda: pandas_layer_coverage(every, names), 1),
             None,
         ),
     ]
+
+
+def manifest_rows(lake: Lake, runs: int) -> list[Row]:
+    """Coverage of the manifest and one joint question, from the cache and without it, each on a new connection."""
+    joint = "select dataset, count(*) from manifest where mask_va and mask_au group by all"
+
+    def asked(cached: bool) -> object:
+        return manifest_coverage(connect(lake, SOURCES, cached=cached))
+
+    def asked_jointly(cached: bool) -> object:
+        return connect(lake, SOURCES, cached=cached).sql(joint).fetchall()
+
+    start, used = time.perf_counter(), time.process_time()
+    asked(True)
+    took, cpu = time.perf_counter() - start, time.process_time() - used
+    print(f"manifest resolved and cached, if it was not yet, in {took:.1f} s (cpu {cpu:.1f} s)")
+    if asked(True) != asked(False):
+        raise SystemExit("the cached and the uncached manifest disagree")
+    files = sorted((lake.cache / "manifest").glob("*.parquet"))
+    stored = timed("pandas", lambda: pandas_manifest_coverage(files), runs)
+    joined = timed("pandas", lambda: pandas_resolved_coverage(lake, [au_column(au) for au in AUS]), 1)
+    return [
+        (timed("cached manifest coverage", lambda: asked(True), runs), stored, 0.25),
+        (timed("cached: mask_va and mask_au", lambda: asked_jointly(True), runs), stored, None),
+        (timed("uncached manifest coverage", lambda: asked(False), runs), joined, 3.0),
+        (timed("uncached: mask_va and mask_au", lambda: asked_jointly(False), runs), joined, None),
+    ]
+
+
+def describe(lake: Lake, seconds: float) -> str:
+    """The machine, the versions and the lake, in two lines."""
+    layers = lake.layers()
+    rows = sum(layer.rows for layer in layers if layer.kind == "samples")
+    size = sum(layer.path.stat().st_size for layer in layers) / 1e6
+    return (
+        f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
+        f"Python {platform.python_version()}, duckdb {duckdb.__version__}, pandas {pd.__version__}\n"
+        f"{rows:,} rows, {len(lake.datasets())} datasets, sources {', '.join(SOURCES)}, {len(AUS)} AUs, "
+        f"{size:.0f} MB, opened or built in {seconds:.0f} s"
+    )
 
 
 def main() -> None:
@@ -238,23 +263,14 @@ def main() -> None:
         folder = given.lake or Path(temporary) / "lake"
         start = time.perf_counter()
         lake = Lake(folder) if (folder / "lake.toml").exists() else build(folder, given.rows, dense=given.dense)
-        rows = sum(layer.rows for layer in lake.layers() if layer.kind == "samples")
-        size = sum(layer.path.stat().st_size for layer in lake.layers())
-        print(
-            f"{platform.machine()}, {os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}, "
-            f"Python {platform.python_version()}, duckdb {duckdb.__version__}, pandas {pd.__version__}, pyarrow {pa.__version__}"
-        )
-        print(
-            f"{rows:,} rows, {len(lake.datasets())} datasets, {len(SOURCES)} sources, {len(AUS)} of "
-            f"{len(TASK_COLUMNS['au'])} AUs, {len(LABELS)} columns, {size / 1e6:.0f} MB, "
-            f"built in {time.perf_counter() - start:.0f} s"
-        )
-        print(f"{'question':32s} {'median':>9s} {'fastest':>9s} {'target':>8s} {'pandas':>9s} {'ratio':>7s}")
-        for ours, theirs, target in measure(lake, given.runs):
-            limit = f"{target:.2f} s" if target else ""
+        print(describe(lake, time.perf_counter() - start), flush=True)
+        print(f"{'question':32s}{'median':>10s}{'fastest':>10s}{'cpu':>10s}{'target':>10s}{'pandas':>11s}{'ratio':>9s}")
+        for ours, theirs, target in [*layer_rows(folder, given.runs), *manifest_rows(lake, given.runs)]:
+            limit = f"{target:8.2f} s" if target else " " * 10
             print(
-                f"{ours.question:32s} {ours.median:7.3f} s {ours.fastest:7.3f} s {limit:>8s} {theirs.median:7.2f} s "
-                f"{theirs.median / ours.median:6.1f}x"
+                f"{ours.question:32s}{ours.median:8.3f} s{ours.fastest:8.3f} s{ours.cpu:8.3f} s{limit}"
+                f"{theirs.median:9.2f} s{theirs.median / ours.median:8.1f}x",
+                flush=True,
             )
 
 

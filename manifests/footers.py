@@ -33,20 +33,42 @@ def known_counts(path: Path) -> Mapping[str, int]:
     Raises:
         LakeError: The file cannot be read.
     """
+    return _known_counts(path, *_state(path))
+
+
+def read_footer(path: Path) -> pq.FileMetaData:
+    """The footer of a Parquet file, read once as long as the file stays as it is.
+
+    Raises:
+        LakeError: The file cannot be read.
+    """
+    return _footer(path, *_state(path))
+
+
+def _state(path: Path) -> tuple[int, int]:
+    """Time and size of a file: with its path, the key under which what was read of it is remembered."""
     try:
         state = path.stat()
-        return _known_counts(path, state.st_mtime_ns, state.st_size)
+    except OSError as error:
+        raise _unreadable(path, error) from None
+    return state.st_mtime_ns, state.st_size
+
+
+def _unreadable(path: Path, error: Exception) -> LakeError:
+    return LakeError(f"{path} cannot be read", found=str(error), expected="a Parquet file of the lake")
+
+
+@lru_cache(maxsize=1024)
+def _footer(path: Path, _modified: int, _size: int) -> pq.FileMetaData:
+    try:
+        return pq.read_metadata(path)
     except (OSError, pa.ArrowInvalid) as error:
-        raise LakeError(f"{path} cannot be read", found=str(error), expected="a Parquet file of the lake") from None
+        raise _unreadable(path, error) from None
 
 
 @lru_cache(maxsize=4096)
-def _known_counts(path: Path, _modified: int, _size: int) -> Mapping[str, int]:
-    """Counts of one state of a file; its time and size are part of the cache's key."""
-    return _known(pq.read_metadata(path), path)
-
-
-def _known(footer: pq.FileMetaData, path: Path) -> Mapping[str, int]:
+def _known_counts(path: Path, modified: int, size: int) -> Mapping[str, int]:
+    footer = _footer(path, modified, size)
     groups = [footer.row_group(number) for number in range(footer.num_row_groups)]
     known = {}
     for index, field in enumerate(footer.schema.to_arrow_schema()):
@@ -134,21 +156,27 @@ def tally_of(path: Path) -> Tally:
     Raises:
         LakeError: The file cannot be read.
     """
-    known = known_counts(path)
-    state = path.stat()
-    return _tally_of(path, state.st_mtime_ns, sum(known.values()))
+    return _tally_of(path, *_state(path))
 
 
 @lru_cache(maxsize=4096)
-def _tally_of(path: Path, _modified: int, cells: int) -> Tally:
+def _tally_of(path: Path, modified: int, size: int) -> Tally:
+    footer = _footer(path, modified, size)
+    text = (footer.metadata or {}).get(TALLY_KEY)
+    if text is not None:
+        tally = Tally.from_json(text)
+        # Another tool may have copied the metadata to other rows.
+        if (tally.rows, tally.cells) == (footer.num_rows, sum(_known_counts(path, modified, size).values())):
+            return tally
+    tally = Tally()
     with pq.ParquetFile(path) as file:
-        text = (file.metadata.metadata or {}).get(TALLY_KEY)
-        if text is not None:
-            tally = Tally.from_json(text)
-            # Another tool may have copied the metadata to other rows.
-            if (tally.rows, tally.cells) == (file.metadata.num_rows, cells):
-                return tally
-        tally = Tally()
         for number in range(file.num_row_groups):
             tally.add(file.read_row_group(number))
-        return tally
+    return tally
+
+
+def forget() -> None:
+    """Forget all footers read so far, as a fresh process would have them to read."""
+    _footer.cache_clear()
+    _known_counts.cache_clear()
+    _tally_of.cache_clear()

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from manifests import schema
 from manifests.errors import LakeError, UnknownNameError
-from manifests.footers import TALLY_KEY, Tally
+from manifests.footers import TALLY_KEY, Tally, read_footer
 
 METADATA_KEY = b"affect"
 ROW_GROUP = 131_072
@@ -126,12 +126,12 @@ def read_layer(dataset: str, key: str, path: Path) -> Layer:
     """
     kind, _, name = key.partition("/")
     try:
-        footer = pq.read_metadata(path)
+        footer = read_footer(path)
         facts = LayerFacts.from_json(footer.metadata[METADATA_KEY])
-    except (OSError, pa.ArrowInvalid, KeyError, TypeError, ValueError) as error:
+    except (LakeError, KeyError, TypeError, ValueError) as error:
         raise LakeError(
             f"layer {key} of {dataset} cannot be read",
-            found=f"{path.name}: {error}",
+            found=f"{path.name}: {error.found if isinstance(error, LakeError) else error}",
             expected="a Parquet file published by affectdata",
             then=f"affect drop {dataset} {key}, then make it again",
         ) from None

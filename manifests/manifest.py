@@ -258,7 +258,17 @@ def _masks(joined: _Sources, found: dict[str, str]) -> dict[str, str]:
     pair = [found[column] for column in ("valence", "arousal")]
     masks["mask_va"] = " and ".join(f"({value} is not null)" for value in pair) if all(pair) else "false"
     for task in ("au", "au_intensity"):
-        certain = any(s.complete and tally_of(s.layer.path).tasks[task] == s.layer.rows for s in joined.sources)
-        cells = [f"coalesce(l{n}.any_{task}, false)" for n in range(len(joined.sources))]
-        masks[f"mask_{task}"] = "true" if certain else f"({' or '.join(cells)})" if cells else "false"
+        masks[f"mask_{task}"] = _any_cell_mask(joined, task)
     return masks
+
+
+def _any_cell_mask(joined: _Sources, task: str) -> str:
+    """Whether any source knows any cell of the task, without asking those that never do."""
+    speakers = []
+    for n, source in enumerate(joined.sources):
+        rows = tally_of(source.layer.path).tasks
+        if source.complete and rows[task] == source.layer.rows:
+            return "true"
+        if rows[task] or (task == "au" and source.au_cut is not None and rows["au_intensity"]):
+            speakers.append(f"coalesce(l{n}.any_{task}, false)")
+    return f"({' or '.join(speakers)})" if speakers else "false"
