@@ -48,7 +48,7 @@ _POINTS5 = _vector(
 SAMPLES = pa.schema(
     [
         _ID,
-        _field("dataset", pa.string(), "name of the reader that read it", required=True),
+        _field("dataset", pa.string(), "name of the dataset in the lake", required=True),
         _field("path", pa.string(), "media file relative to the dataset's root, '/' separated; NULL: labels only"),
         _field("member", pa.string(), "archive entry, or 0-based data row of a CSV that holds pixels"),
         _field("frame", pa.int32(), "0-based frame of the video at `path`"),

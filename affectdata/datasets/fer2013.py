@@ -107,7 +107,7 @@ CARD = Card(
         ),
         ProtocolCard(
             "ferplus",
-            truth=("derived-ferplus-majority", "derived-ferplus-probability"),
+            truth=("derived-ferplus-majority",),
             about="the same splits with FER+ labels; identical pictures lie across them",
         ),
     ),
