@@ -9,7 +9,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Annotated, TextIO
+from typing import Annotated, Literal, TextIO
 
 import typer
 
@@ -125,6 +125,12 @@ def _is_number(grid: Grid, column: int) -> bool:
     return bool(values) and all(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
 
 
+_FOLD_OVER = 30
+"""Columns up to this wide are never broken; wider ones are folded to what room there is, at least this much."""
+
+_NO_LIMIT = 100_000
+
+
 def _rich_table(grid: Grid, title: str) -> None:
     from rich import box
     from rich.console import Console
@@ -132,13 +138,21 @@ def _rich_table(grid: Grid, title: str) -> None:
     from rich.text import Text
 
     table = Table(title=Text(title) if title else None, title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
-    for number, name in enumerate(grid.columns):
+    table.collapse_padding = True
+    cells = [[_text(value) for value in row] for row in grid.rows]
+    widths = [max(len(text) for text in (name, *(row[n] for row in cells))) for n, name in enumerate(grid.columns)]
+    for n, name in enumerate(grid.columns):
+        justify: Literal["left", "right"] = "right" if _is_number(grid, n) else "left"
+        narrow = widths[n] <= _FOLD_OVER
         table.add_column(
-            Text(name), justify="right" if _is_number(grid, number) else "left", overflow="fold", no_wrap=False
+            Text(name), justify=justify, overflow="fold", no_wrap=narrow, min_width=min(widths[n], _FOLD_OVER)
         )
-    for row in grid.rows:
-        table.add_row(*(Text(_text(value)) for value in row))
-    Console().print(table)
+    for row in cells:
+        table.add_row(*map(Text, row))
+    console = Console()
+    # Rather lines that the terminal wraps than names and numbers cut apart.
+    needed = Console(width=_NO_LIMIT).measure(table).minimum
+    console.print(table, width=max(console.width, needed), crop=False)
 
 
 def _plain_table(grid: Grid, title: str) -> None:

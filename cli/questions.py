@@ -87,7 +87,14 @@ def coverage(
         return
     found = count(lake, sources=wanted, datasets=dataset)
     table = found.classes if classes else found.aus if aus else found.tasks
+    if form is Form.table:
+        said = [name for name in table.column_names if name in _ALWAYS or any(table[name].to_pylist())]
+        table = table.select(said)  # for people: no column of zeros
     show(Grid(table.column_names, [tuple(row.values()) for row in table.to_pylist()]), form)
+
+
+_ALWAYS = ("dataset", "source", "rows")
+"""Columns of coverage that are shown even where nothing is counted."""
 
 
 def _known_together(lake: Lake, sources: Sequence[str] | None, datasets: Sequence[str] | None) -> Grid:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from pathlib import Path
 
 import pyarrow as pa
@@ -51,6 +52,19 @@ def test_a_pipe_gets_plain_columns_with_nothing_cut_off(capsys: pytest.CaptureFi
     assert lines[0].split() == ["name", "count", "share"]
     assert lines[1].split() == [long, "12,345", "0.25"]
     assert lines[2] == "[b]"
+
+
+def test_a_narrow_terminal_cuts_no_name_or_number_apart(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    columns = ["dataset", "au_intensity", "a_column_with_a_long_name", "rule"]
+    show(Grid(columns, [("synthetic", 123456, 7, "a rule in many words " * 5)]))
+    shown = capsys.readouterr().out
+    for text in ("synthetic", "123,456", *columns):
+        assert text in shown
+    assert " ".join(shown.split()).count("many") == 5
 
 
 def test_json_and_csv_of_no_rows_are_still_json_and_csv(capsys: pytest.CaptureFixture[str]) -> None:
