@@ -1,7 +1,7 @@
 """Questions to a lake: a DuckDB connection that reads its views and nothing else.
 
 Views: `manifest` (see `manifests.manifest`), `samples`, `labels` (every label layer, with `dataset` and `source`),
-`faces` (`detector`), `protocols` (`protocol`), `selections` (`selection`) and `rejects`.
+`faces` (`detector`), `protocols` (`protocol`), `selections` (`selection`) and `rejects`. Stale layers are left out.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from manifests.cached import ManifestView, Progress
 from manifests.errors import QueryError
 from manifests.lake import Lake, Layer
 from manifests.manifest import MANIFEST, empty_select, file_list, quoted, quoted_name
-from manifests.resolve import DEFAULT_SOURCES, resolve
+from manifests.resolve import DEFAULT_SOURCES, resolve, stale_warning
 from manifests.statement import Select, Where, brief, known_column, parse_select
 from manifests.statement import parse_where as _parse_where
 
@@ -80,16 +80,18 @@ class LakeConnection:
     """A connection over one lake as it is now: later publications do not change its views."""
 
     def __init__(self, lake: Lake, manifest: ManifestView, warnings: Sequence[str]) -> None:
-        self._manifest, self._warnings = manifest, list(warnings)
+        self._manifest = manifest
         self._connection = _sandbox(lake)
-        layers = lake.layers()
-        for kind in ("samples", *_NAME_COLUMN, "rejects"):
-            sql = _layers_sql(kind, [layer for layer in layers if layer.kind == kind])
+        layers = [layer for layer in lake.layers() if layer.kind in VIEWS]
+        for kind in VIEWS[1:]:
+            sql = _layers_sql(kind, [layer for layer in layers if layer.kind == kind and not layer.stale])
             self._connection.execute(f"CREATE VIEW {kind} AS {sql}")
+        stale = [stale_warning(layer) for layer in layers if layer.stale]
+        self._warnings = list(dict.fromkeys([*warnings, *stale]))
 
     @property
     def warnings(self) -> list[str]:
-        """What the manifest leaves out and why, in words."""
+        """What the views leave out and why, in words."""
         return self._warnings + self._manifest.warnings
 
     def sql(self, text: str) -> Relation:

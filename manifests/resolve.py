@@ -121,7 +121,7 @@ def resolve(
         layers = {layer.key: layer for layer in by_dataset[name]}
         labels = [layer for layer in layers.values() if layer.kind == "labels"]
         taken = [layer for layer in labels if any(fnmatchcase(layer.name, p) for p in sources)]
-        warnings += [f"{name} {x.key} is left out: it is stale, {x.stale}" for x in taken if x.stale]
+        warnings += [stale_warning(layer) for layer in taken if layer.stale]
         if "samples" not in layers:
             warnings.append(f"{name} is left out: it has labels but no samples (affect ingest {name} PATH)")
             continue
@@ -129,6 +129,11 @@ def resolve(
         fresh = [_label_source(layer, samples, cuts.get(name)) for layer in taken if not layer.stale]
         resolutions.append(Resolution(name, samples, tuple(source_order(sources, fresh))))
     return Resolved(tuple(resolutions), tuple(warnings))
+
+
+def stale_warning(layer: Layer) -> str:
+    """Why a stale layer takes no part, in words."""
+    return f"{layer.dataset} {layer.key} is left out: it is stale, {layer.stale}"
 
 
 def _label_source(layer: Layer, samples: Layer, cut: float | None) -> LabelSource:

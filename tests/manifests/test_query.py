@@ -185,7 +185,7 @@ def test_the_connection_itself_reads_the_lake_only_and_is_locked(full: Lake, tmp
         "install httpfs",
     ):
         with pytest.raises(duckdb.Error):
-            connection.sql(text).fetchall()  # type: ignore[union-attr]  # statements without rows give None
+            connection.sql(text).fetchall()
 
 
 def test_python_variables_are_no_tables(full: Lake) -> None:
@@ -307,6 +307,19 @@ def test_a_connection_keeps_to_the_lake_as_it_was(full: Lake) -> None:
     fill(full, expression="anger", fingerprint="two")
     assert answer.fetchall() == [(1,)]
     assert full.query("select count(*) from manifest where expression = 'anger'").fetchall() == [(2,)]
+
+
+def test_stale_layers_are_in_no_view_and_named_in_a_warning(full: Lake) -> None:
+    with full.publish("rafdb", command="test") as step:
+        rows = pa.table({"sample_id": ["rafdb/0"], "dataset": ["rafdb"]})
+        step.write("samples", "", rows, LayerFacts(fingerprint="two"))
+    connection = connect(full, ["human"])
+    for view in ("labels", "faces", "protocols"):
+        assert connection.sql(f"select count(*) from {view}").fetchall() == [(0,)]
+    left_out = [text.partition(" is left out")[0] for text in connection.warnings]
+    assert sorted(left_out) == [
+        f"rafdb {key}" for key in ("faces/yunet", "labels/auto", "labels/human", "protocols/official")
+    ]
 
 
 def test_a_table_for_training_has_arrow_types_order_and_only_its_datasets(full: Lake) -> None:
