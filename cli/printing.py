@@ -149,10 +149,9 @@ def _rich_table(grid: Grid, title: str) -> None:
         )
     for row in cells:
         table.add_row(*map(Text, row))
-    console = Console()
     # Rather lines that the terminal wraps than names and numbers cut apart.
     needed = Console(width=_NO_LIMIT).measure(table).minimum
-    console.print(table, width=max(console.width, needed), crop=False)
+    Console(width=max(Console().width, needed)).print(table)
 
 
 def _plain_table(grid: Grid, title: str) -> None:
