@@ -1,15 +1,18 @@
 """The manifest kept as one Parquet file per dataset under `<home>/.cache`, so that questions need no joins.
 
 A file's name ends in the fingerprint of everything that decides its content, so a file is right or unused. It
-holds the columns that know something; the view adds the others as NULLs.
+holds the columns that know something; the view adds the others as NULLs. Beside it lie its counts, as JSON.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 import duckdb
 
@@ -19,6 +22,7 @@ from manifests.lake import Lake
 from manifests.manifest import MANIFEST, empty_select, known_columns, manifest_sql, quoted, stored_manifest_sql
 from manifests.resolve import Resolution
 from manifests.storage import storage_errors, sync
+from manifests.vocabulary import TASKS
 
 KEPT = 4
 """Resolved manifests kept per dataset, most recently used first: a few orders of sources in turn do not thrash."""
@@ -33,6 +37,21 @@ Progress = Callable[[str, int, int], None]
 """Called with a dataset, how many datasets are done, and how many there are."""
 
 
+class Count(NamedTuple):
+    """Samples of a dataset that have the same expression and the same tasks known (in the order of TASKS)."""
+
+    dataset: str
+    expression: str | None
+    known: Sequence[bool]
+    samples: int
+
+
+def counts_sql(table: str) -> str:
+    """The question that `Count` answers, of a view or file with the columns of the manifest."""
+    masks = ", ".join(f"mask_{task}" for task in TASKS)
+    return f"select dataset, expression, [{masks}] as known, count(*) from {table} group by all order by all"
+
+
 class ManifestView:
     """The SELECT behind the view `manifest`: over cached files or, uncached, over the layers themselves.
 
@@ -45,6 +64,7 @@ class ManifestView:
         self._lake, self._resolutions, self._progress = lake, resolutions, progress
         self.cached = cached
         self.warnings: list[str] = []
+        self._files: list[Path] = []
         self._stored = ""
 
     def sql(self, columns: Collection[str] | None = None) -> str:
@@ -54,19 +74,31 @@ class ManifestView:
         """
         if not self._resolutions:
             return empty_select(MANIFEST)
-        if self.cached and not self._stored:
-            try:
-                files = cached_manifest(self._lake, self._resolutions, self._progress)
+        if files := self._cached_files():
+            if not self._stored:
                 stored = {name for resolution in self._resolutions for name in known_columns(resolution)}
                 self._stored = stored_manifest_sql(files, stored)
+            return self._stored
+        return " union all ".join(manifest_sql(resolution, columns) for resolution in self._resolutions)
+
+    def counts(self) -> list[Count] | None:
+        """Samples by dataset, expression and tasks known, as counted when the cache was filled; None: uncached."""
+        files = self._cached_files()
+        if not files:
+            return None if self._resolutions else []
+        return [Count(*entry) for file in files for entry in json.loads(_counts_file(file).read_text(encoding="utf-8"))]
+
+    def _cached_files(self) -> list[Path]:
+        """Files made at the first call; none if the cache is not wanted or cannot be written."""
+        if self.cached and not self._files and self._resolutions:
+            try:
+                self._files = cached_manifest(self._lake, self._resolutions, self._progress)
             except (StorageError, OSError) as error:
                 # A read-only home, a full disk, or something in the way: slower answers, the same ones.
                 why = f"{error.about} ({error.found})" if isinstance(error, StorageError) else str(error)
                 self.cached = False
                 self.warnings.append(f"each question resolves the manifest anew: {why}")
-        if self.cached:
-            return self._stored
-        return " union all ".join(manifest_sql(resolution, columns) for resolution in self._resolutions)
+        return self._files
 
 
 def cached_manifest(lake: Lake, resolutions: Sequence[Resolution], progress: Progress | None = None) -> list[Path]:
@@ -80,7 +112,7 @@ def cached_manifest(lake: Lake, resolutions: Sequence[Resolution], progress: Pro
     with storage_errors(folder):
         for done, resolution in enumerate(resolutions):
             file = folder / f"{resolution.dataset}.{resolution.fingerprint}.parquet"
-            if _complete(file):
+            if _complete(file) and _counts_file(file).is_file():
                 _touch(file)
             else:
                 if progress is not None:
@@ -90,6 +122,10 @@ def cached_manifest(lake: Lake, resolutions: Sequence[Resolution], progress: Pro
                 _prune(folder, resolution.dataset)
             files.append(file)
     return files
+
+
+def _counts_file(file: Path) -> Path:
+    return file.with_suffix(".json")
 
 
 def _complete(file: Path) -> bool:
@@ -110,26 +146,31 @@ def _touch(file: Path) -> None:
 
 
 def _build(resolution: Resolution, file: Path) -> None:
-    fresh = file.with_suffix(f".{os.getpid()}.new")
-    spill = file.parent / f"spill.{os.getpid()}"
-    connection = duckdb.connect(":memory:", config={"memory_limit": MEMORY, "temp_directory": str(spill)})
+    """Write a manifest and its counts in a folder of this process, then move them to their places."""
+    scratch = file.parent / f"new.{os.getpid()}"
+    scratch.mkdir(exist_ok=True)
+    fresh, known = scratch / file.name, known_columns(resolution)
+    spill = str(scratch / "spill")
     try:
-        # The samples stay on the probe side, so that rows come out in their order: sorted by sample_id.
-        connection.execute("SET disabled_optimizers = 'build_side_probe_side'")
-        connection.execute(
-            f"COPY ({manifest_sql(resolution, known_columns(resolution))}) TO {quoted(str(fresh))} "
-            f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP})"
-        )
+        with duckdb.connect(":memory:", config={"memory_limit": MEMORY, "temp_directory": spill}) as connection:
+            # The samples stay on the probe side, so that rows come out in their order: sorted by sample_id.
+            connection.execute("SET disabled_optimizers = 'build_side_probe_side'")
+            connection.execute(
+                f"COPY ({manifest_sql(resolution, known)}) TO {quoted(str(fresh))} "
+                f"(FORMAT parquet, COMPRESSION zstd, ROW_GROUP_SIZE {ROW_GROUP})"
+            )
+            counts = connection.sql(counts_sql(f"({stored_manifest_sql([fresh], known)})")).fetchall()
+        _counts_file(fresh).write_text(json.dumps(counts), encoding="utf-8")
         reach("manifest-written")
-        sync(fresh)
-        fresh.replace(file)
+        for written, place in ((_counts_file(fresh), _counts_file(file)), (fresh, file)):
+            sync(written)
+            written.replace(place)
     except duckdb.IOException as error:
         raise StorageError(
             f"cannot write the manifest of {resolution.dataset} to {file.parent}", found=str(error).splitlines()[0]
         ) from None
     finally:
-        connection.close()
-        fresh.unlink(missing_ok=True)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _prune(folder: Path, dataset: str) -> None:
@@ -137,6 +178,7 @@ def _prune(folder: Path, dataset: str) -> None:
     kept = sorted(folder.glob(f"{dataset}.*.parquet"), key=lambda file: file.stat().st_mtime, reverse=True)
     for file in kept[KEPT:]:
         file.unlink(missing_ok=True)
-    for file in folder.glob("*.new"):
-        if time.time() - file.stat().st_mtime > _ABANDONED_S:
-            file.unlink(missing_ok=True)
+        _counts_file(file).unlink(missing_ok=True)
+    for left in folder.glob("new.*"):
+        if time.time() - left.stat().st_mtime > _ABANDONED_S:
+            shutil.rmtree(left, ignore_errors=True)

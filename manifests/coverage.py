@@ -1,16 +1,19 @@
 """What is labelled: per dataset and source from the layers themselves, and per dataset in the manifest.
 
-Layers are counted from their footers alone (`manifests.footers`), the manifest by one question to its view.
+Layers are counted from their footers alone (`manifests.footers`), the manifest when its cache is filled or, uncached,
+by one question to its view.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import pyarrow as pa
 
+from manifests.cached import Count
 from manifests.errors import UnknownNameError
 from manifests.footers import known_counts, tally_of
 from manifests.lake import Lake, Layer
@@ -130,19 +133,19 @@ def coverage(lake: Lake, *, sources: Sequence[str] | None = None, datasets: Iter
 
 def manifest_coverage(connection: LakeConnection) -> tuple[ManifestCoverage, ...]:
     """What the manifest of a connection knows, per dataset, in the order of their names."""
-    masks = ", ".join(f"mask_{task}" for task in TASKS)
-    rows = connection.sql(f"select dataset, expression, {masks}, count(*) from manifest group by all").fetchall()
+    by_dataset: dict[str, list[Count]] = {}
+    for count in connection.counts():
+        by_dataset.setdefault(count.dataset, []).append(count)
     found = []
-    for dataset in sorted({row[0] for row in rows}):
-        mine = [row for row in rows if row[0] == dataset]
-        patterns: dict[frozenset[str], int] = {}
-        classes = dict.fromkeys(VOCABULARIES["expression"].names, 0)
-        for _, expression, *known, count in mine:
-            tasks = frozenset(task for task, is_known in zip(TASKS, known, strict=True) if is_known)
-            patterns[tasks] = patterns.get(tasks, 0) + count
-            if expression is not None:
-                classes[expression] += count
-        found.append(ManifestCoverage(dataset, sum(row[-1] for row in mine), patterns, classes))
+    for dataset, counts in sorted(by_dataset.items()):
+        patterns: Counter[frozenset[str]] = Counter()
+        classes = Counter(dict.fromkeys(VOCABULARIES["expression"].names, 0))
+        for count in counts:
+            known = zip(TASKS, count.known, strict=True)
+            patterns[frozenset(task for task, is_known in known if is_known)] += count.samples
+            if count.expression is not None:
+                classes[count.expression] += count.samples
+        found.append(ManifestCoverage(dataset, sum(count.samples for count in counts), patterns, classes))
     return tuple(found)
 
 

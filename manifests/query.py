@@ -16,7 +16,7 @@ import duckdb
 import pyarrow as pa
 
 from manifests import schema
-from manifests.cached import ManifestView, Progress
+from manifests.cached import Count, ManifestView, Progress, counts_sql
 from manifests.errors import QueryError
 from manifests.lake import Lake, Layer
 from manifests.manifest import MANIFEST, empty_select, file_list, quoted, quoted_name
@@ -108,6 +108,13 @@ class LakeConnection:
             return Relation(self._over_manifest(cursor, select))
         except duckdb.Error as error:
             raise _refused(error) from None
+
+    def counts(self) -> list[Count]:
+        """Samples of the manifest by dataset, expression and tasks known together."""
+        counted = self._manifest.counts()
+        if counted is None:
+            counted = [Count(*row) for row in self.sql(counts_sql("manifest")).fetchall()]
+        return counted
 
     def _over_manifest(self, cursor: duckdb.DuckDBPyConnection, select: Select) -> duckdb.DuckDBPyRelation:
         """A question on a cursor whose own view `manifest` has the columns that the question names.

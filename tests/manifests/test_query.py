@@ -232,7 +232,7 @@ def test_a_question_that_does_not_name_the_manifest_does_not_wait_for_it(full: L
 
 
 def stored(lake: Lake) -> dict[str, int]:
-    return {file.name: file.stat().st_ino for file in (lake.cache / "manifest").glob("*")}
+    return {file.name: file.stat().st_ino for file in (lake.cache / "manifest").glob("*.parquet")}
 
 
 def count(lake: Lake, sources: tuple[str, ...] = ("human", "auto"), **options: float) -> int:
@@ -267,19 +267,23 @@ def test_old_manifests_of_a_dataset_are_removed_and_those_of_others_stay(full: L
         count(full, rafdb=float(cut) / 2)
     names = [name.partition(".")[0] for name in stored(full)]
     assert sorted(names) == ["fer2013"] + ["rafdb"] * cached.KEPT
+    assert len(list((full.cache / "manifest").iterdir())) == 2 * len(names)
 
 
-def test_a_cut_off_file_in_the_cache_is_made_anew(full: Lake) -> None:
+def test_a_cut_off_or_half_removed_entry_of_the_cache_is_made_anew(full: Lake) -> None:
     assert count(full) == 2
     (file,) = (full.cache / "manifest").glob("*.parquet")
     file.write_bytes(file.read_bytes()[:100])
     assert count(full) == 2
+    before = connect(full, ("human", "auto")).counts()
+    file.with_suffix(".json").unlink()
+    assert connect(full, ("human", "auto")).counts() == before
 
 
 def test_what_dead_processes_left_in_the_cache_is_removed(full: Lake) -> None:
     assert count(full) == 2
-    left = full.cache / "manifest" / "rafdb.x.1.new"
-    left.touch()
+    left = full.cache / "manifest" / "new.1"
+    (left / "spill").mkdir(parents=True)
     os.utime(left, (time.time() - 7200,) * 2)
     assert count(full, rafdb=1.0) == 2
     assert not left.exists()
