@@ -86,13 +86,17 @@ class Augmenter:
         self.settings, self.seed, self.aus, self.mean = settings, seed, aus, mean
 
     def __call__(self, images: Tensor, batch: Batch, epoch: int) -> tuple[Tensor, Targets]:
-        """Changed pictures and labels.
+        """Changed pictures and labels, in float32 whatever the autocast: bfloat16 knows pixel 100.5 as 100.
 
         Args:
             images: float32 [B, C, H, W], 0-255.
             batch: The samples they come from (keys and targets).
             epoch: Number of the epoch.
         """
+        with torch.autocast(images.device.type, enabled=False):
+            return self._changed(images, batch, epoch)
+
+    def _changed(self, images: Tensor, batch: Batch, epoch: int) -> tuple[Tensor, Targets]:
         u, targets, s = uniforms(batch.keys, self.seed, epoch), batch.targets, self.settings
         if s.flip:
             flip = u[:, 0] < 0.5

@@ -49,6 +49,17 @@ def test_a_picture_is_changed_alike_wherever_it_stands() -> None:
     assert not torch.allclose(other_epoch, together, atol=1)
 
 
+def test_positions_are_exact_under_autocast() -> None:
+    images, carrier, augment = torch.rand(4, 1, 224, 224) * 255, batch(4), Augmenter(ALL, seed=3, aus=AUS)
+    plain, labels = augment(images, carrier, 1)
+    with torch.autocast("cpu", torch.bfloat16):
+        half, half_labels = augment(images, carrier, 1)
+    assert torch.equal(half, plain)
+    assert labels.landmarks is not None
+    assert half_labels.landmarks is not None
+    assert torch.equal(half_labels.landmarks.points, labels.landmarks.points)
+
+
 @given(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=1, max_size=20), st.integers(0, 2**31), st.integers(0, 999))
 def test_numbers_lie_in_the_unit_interval_and_repeat(keys: list[int], seed: int, epoch: int) -> None:
     drawn = uniforms(torch.tensor(keys), seed, epoch)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor, nn
 
 from manifests.errors import RecipeError
@@ -32,6 +33,10 @@ class HardSharing(nn.Module):
         self.heads = nn.ModuleDict({head.task: linear_head(head, backbone.features) for head in heads})
 
     def forward(self, pictures: Tensor) -> dict[str, Tensor]:
-        """Outputs by task from pictures [B, C, H, W] float: logits or values [B, len(spec.outputs)]."""
+        """Outputs by task from pictures [B, C, H, W] float: float32 logits or values [B, len(spec.outputs)].
+
+        The heads compute in float32 whatever the autocast: bfloat16 would round landmarks to half a pixel.
+        """
         features = self.backbone(pictures)
-        return {task: head(features) for task, head in self.heads.items()}
+        with torch.autocast(pictures.device.type, enabled=False):
+            return {task: head(features.float()) for task, head in self.heads.items()}

@@ -113,3 +113,13 @@ def test_two_runs_with_one_seed_give_the_same_losses() -> None:
         return losses
 
     assert five_losses() == five_losses()
+
+
+def test_heads_compute_in_float32_under_autocast() -> None:
+    network = build()
+    network.get_parameter("heads.landmarks.bias").data.fill_(100.25)
+    network.get_parameter("heads.landmarks.weight").data.zero_()
+    with torch.autocast("cpu", torch.bfloat16):
+        outputs = network(pictures())
+    assert {out.dtype for out in outputs.values()} == {torch.float32}
+    assert (outputs["landmarks"] == 100.25).all()  # bfloat16 has no number between 100 and 100.5
