@@ -118,6 +118,10 @@ class Lake:
             raise UnknownNameError(f"layer of {dataset}", key, layers, f"affect layers --dataset {dataset}")
         return layers[key]
 
+    def fingerprints(self, dataset: str) -> dict[str, str]:
+        """Layer key -> fingerprint now: what a long step notes before it reads; see `Publication.write`."""
+        return {layer.key: layer.facts.fingerprint for layer in self.layers(dataset)}
+
     def has(self, dataset: str, key: str) -> bool:
         """Whether the lake holds this layer, stale or not."""
         return any(layer.key == key for layer in self.layers(dataset))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from socket import gethostname
@@ -14,7 +14,7 @@ from types import TracebackType
 import pyarrow as pa
 from filelock import FileLock, Timeout
 
-from manifests.errors import LakeBusyError, LakeError
+from manifests.errors import LakeBusyError, LakeError, StaleLayerError, UnknownNameError
 from manifests.killpoints import reach
 from manifests.lake import Lake
 from manifests.layer import Layer, LayerFacts, layer_file, layer_key, read_layer, write_layer
@@ -87,7 +87,7 @@ class Publication:
         name: str,
         tables: pa.Table | Iterable[pa.Table],
         facts: LayerFacts | None = None,
-        parents: Sequence[str] = (),
+        parents: Sequence[str] | Mapping[str, str] = (),
     ) -> int:
         """Write one layer into the coming generation.
 
@@ -96,17 +96,19 @@ class Publication:
             name: Name of the layer; empty for samples and rejects.
             tables: One table or tables in order of `sample_id`; checked against the schema of the kind.
             facts: What the layer says of itself; fingerprint and parents are filled in.
-            parents: Keys of the layers that it was made from, of this step or of the lake.
+            parents: Keys of the layers that it was made from. A step that read them before it took the lock gives
+                their fingerprints as they were then (`Lake.fingerprints`), so that a change in between is seen.
 
         Returns:
             Number of rows.
 
         Raises:
             SchemaError: A table does not fit.
-            LakeError: A bad name, or a parent that is nowhere.
+            LakeError: A bad name, a parent that is nowhere, or a layer that would be its own parent.
+            StaleLayerError: A parent is not what it was when the step read it.
         """
         key = layer_key(kind, name)
-        fingerprints = {parent: self._fingerprint(parent) for parent in parents}
+        fingerprints = self._fingerprints(key, parents)
         path = self._staging / layer_file(key)
         about = f"{self.dataset} {key}"
         with storage_errors(self.lake.home):
@@ -181,6 +183,25 @@ class Publication:
         if key in self._written:
             return self._written[key].facts.fingerprint
         return self.lake.layer(self.dataset, key).facts.fingerprint
+
+    def _fingerprints(self, key: str, parents: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
+        """Fingerprints of a layer's parents, which are those of the time of reading."""
+        if key in parents:
+            raise LakeError(f"{key} of {self.dataset} cannot be made from itself", then="give it another name")
+        if not isinstance(parents, Mapping):
+            return {parent: self._fingerprint(parent) for parent in parents}
+        for parent, read in parents.items():
+            try:
+                changed = self._fingerprint(parent) != read
+            except UnknownNameError:
+                changed = True
+            if changed:
+                raise StaleLayerError(
+                    f"{parent} of {self.dataset} changed while this step ran",
+                    expected="the layers that it read when it began; nothing was published",
+                    then=f"run again: {self.command}",
+                )
+        return dict(parents)
 
     def _commit(self) -> None:
         if not (self._written or self._linked or self._dropped or self._source_changed or self._drop_all):

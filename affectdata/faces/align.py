@@ -106,6 +106,7 @@ def align(
         WeightsError: The detector's weights are not to be had.
         StorageError: The crops do not fit on the disk.
         LakeBusyError: Another process makes the same crops, or writes the dataset.
+        StaleLayerError: The dataset was ingested again while this ran.
     """
     plan = _plan(
         lake, dataset, alignment, detector or default_detector(alignment), (options or AlignOptions()).checked()
@@ -131,6 +132,7 @@ def _plan(lake: Lake, dataset: str, name: str, detector_name: str, options: Alig
             f"alignment {name} needs five points, and detector {finder.name} gives none",
             then=f"affect align {dataset} --alignment {name} --detector yunet, or --alignment resize{target.width}",
         )
+    fingerprints = lake.fingerprints(dataset)
     samples = lake.read(dataset, "samples", MEDIA_COLUMNS)
     hints = read_hints(lake, dataset, landmarks=finder.name == "dataset")
     if finder.name == "dataset" and target.needs_points and not np.isfinite(hints.points).all((1, 2)).any():
@@ -141,7 +143,7 @@ def _plan(lake: Lake, dataset: str, name: str, detector_name: str, options: Alig
         samples = samples.slice(0, options.limit)
     else:
         options = replace(options, limit=None)
-    return Plan(lake, dataset, target, finder, options, samples, hints)
+    return Plan(lake, dataset, target, finder, options, samples, hints, fingerprints)
 
 
 def _unchanged(plan: Plan) -> AlignSummary | None:

@@ -97,6 +97,8 @@ class Plan:
     options: AlignOptions
     samples: pa.Table
     hints: Hints
+    fingerprints: dict[str, str]
+    """Of the dataset's layers, noted before samples and hints were read."""
 
     @cached_property
     def faces_facts(self) -> LayerFacts:
@@ -106,9 +108,9 @@ class Plan:
         return LayerFacts(command=command, extra={"detector": self.detector.name, **self.detector.facts, **limit})
 
     @property
-    def faces_parents(self) -> tuple[str, ...]:
-        """Layers that the faces are made from."""
-        return ("samples", *self.hints.layers)
+    def faces_parents(self) -> dict[str, str]:
+        """Layers that the faces are made from, with their fingerprints as they were read."""
+        return {key: self.fingerprints[key] for key in ("samples", *self.hints.layers)}
 
     @cached_property
     def crops_facts(self) -> LayerFacts:
@@ -125,8 +127,17 @@ class Plan:
     def key(self) -> str:
         """Hash of everything that the result depends on; a run with the same key goes on where it stopped."""
         o, a = self.options, self.alignment
-        parents = {key: self.lake.layer(self.dataset, key).facts.fingerprint for key in self.faces_parents}
-        what = [parents, self.faces_facts.extra, a.name, a.template, a.size, a.border, o.no_face, o.channels, o.chunk]
+        what = [
+            self.faces_parents,
+            self.faces_facts.extra,
+            a.name,
+            a.template,
+            a.size,
+            a.border,
+            o.no_face,
+            o.channels,
+            o.chunk,
+        ]
         return hashlib.blake2b(json.dumps(what, sort_keys=True).encode(), digest_size=8).hexdigest()
 
     @property

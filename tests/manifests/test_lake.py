@@ -20,6 +20,7 @@ from manifests.errors import (
     LakeError,
     LakeVersionError,
     SchemaError,
+    StaleLayerError,
     StorageError,
     UnknownNameError,
 )
@@ -110,6 +111,37 @@ def test_a_layer_is_stale_when_its_parent_is_dropped(lake: Lake) -> None:
         step.write("labels", "co-du2014", labels(3), parents=["labels/human"])
     lake.drop("rafdb", "labels/human")
     assert "is gone" in lake.layer("rafdb", "labels/co-du2014").stale
+
+
+@pytest.mark.parametrize("change", ["replaced", "gone"])
+def test_a_parent_that_changed_after_it_was_read_stops_the_step(lake: Lake, change: str) -> None:
+    publish(lake)
+    read = lake.fingerprints("rafdb")
+    if change == "replaced":
+        publish(lake, value=0, fingerprint="two")
+    else:
+        lake.drop("rafdb", "labels/human")
+    parents = {key: read[key] for key in ("samples", "labels/human")}
+    with (
+        pytest.raises(StaleLayerError, match="changed while this step ran"),
+        lake.publish("rafdb", command="affect align rafdb") as step,
+    ):
+        step.write("labels", "co-du2014", labels(3), parents=parents)
+    assert not lake.has("rafdb", "labels/co-du2014")
+
+
+def test_a_layer_notes_the_parents_it_was_read_from(lake: Lake) -> None:
+    publish(lake)
+    read = {"samples": lake.fingerprints("rafdb")["samples"]}
+    with lake.publish("rafdb", command="x") as step:
+        step.write("labels", "co-du2014", labels(3), parents=read)
+    assert lake.layer("rafdb", "labels/co-du2014").facts.parents == read == {"samples": "one"}
+
+
+def test_no_layer_is_its_own_parent(lake: Lake) -> None:
+    publish(lake)
+    with pytest.raises(LakeError, match="from itself"), lake.publish("rafdb", command="x") as step:
+        step.write("labels", "human", labels(3), parents=["samples", "labels/human"])
 
 
 def test_dropping_a_crops_layer_drops_its_shards(lake: Lake, tmp_path: Path) -> None:

@@ -21,8 +21,8 @@ from affectdata.faces.align import AlignOptions, AlignProgress, align
 from affectdata.faces.alignments import alignment
 from affectdata.faces.sheet import write_sheet
 from manifests.crops import CropStore
-from manifests.errors import AffectError, LakeBusyError, StorageError, UnknownNameError
-from manifests.lake import Lake
+from manifests.errors import AffectError, LakeBusyError, StaleLayerError, StorageError, UnknownNameError
+from manifests.lake import Lake, LayerFacts
 from tests.affectdata.faces.conftest import (
     COUNT,
     LABELS_ONLY,
@@ -182,7 +182,7 @@ def test_a_full_disk_keeps_the_finished_chunks_and_the_rerun_equals_an_uninterru
 
 KILLED = """
 from affectdata.faces.align import AlignOptions, align
-from manifests.lake import Lake
+from manifests.lake import Lake, LayerFacts
 align(Lake({lake!r}), "toy", detector="dataset", options=AlignOptions(workers=2, chunk=4))
 """
 
@@ -228,6 +228,18 @@ def test_a_second_process_on_the_same_crops_is_told_to_wait(toy: Lake) -> None:
     with FileLock(toy.work("toy", plan.step) / "lock"), pytest.raises(LakeBusyError, match="another process"):
         align(toy, "toy", detector="dataset", options=SMALL)
     assert align(toy, "toy", detector="dataset", options=SMALL).crops == COUNT - 4
+
+
+def test_samples_that_change_while_a_run_lasts_are_not_published_as_fresh(toy: Lake) -> None:
+    def ingest_again(_: AlignProgress) -> None:
+        samples = toy.read("toy", "samples")
+        with toy.publish("toy", command="affect ingest toy") as step:
+            step.write("samples", "", samples, LayerFacts(fingerprint="two"))
+
+    with pytest.raises(StaleLayerError, match="samples of toy changed while this step ran"):
+        align(toy, "toy", alignment="resize48", options=SMALL, progress=ingest_again)
+    assert not toy.has("toy", "faces/whole")
+    assert align(toy, "toy", alignment="resize48", options=SMALL).resumed == 0
 
 
 def test_an_alignment_that_needs_points_refuses_a_detector_without(toy: Lake) -> None:
