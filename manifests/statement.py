@@ -7,9 +7,11 @@ parts pass: since DuckDB 2.0 a SELECT may write, through `WITH x AS (COPY ... TO
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import cache
 from typing import Any
 
 import duckdb
@@ -23,6 +25,8 @@ _HARMLESS = frozenset({"random", "setseed", "uuid", "uuidv4", "uuidv7", "gen_ran
 """Functions that DuckDB marks as having side effects, none of which outlives the question."""
 
 _QUERY_NODES = frozenset({"SELECT_NODE", "SET_OPERATION_NODE", "RECURSIVE_CTE_NODE", "CTE_NODE", "VALUES_NODE"})
+
+_PLAIN_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 ONE_SELECT = "exactly one SELECT over the views of the lake"
 
@@ -55,7 +59,7 @@ def parse_select(text: str, views: Collection[str]) -> Select:
         QueryError: It is anything else; the message says what was found.
     """
     tree = _tree(text)
-    aliases = {entry["key"].lower() for part in _parts(tree) for entry in part.get("cte_map", {}).get("map", [])}
+    aliases = _with_names(tree)
     tables = set()
     for part in _parts(tree):
         _check_part(part)
@@ -64,6 +68,23 @@ def parse_select(text: str, views: Collection[str]) -> Select:
         if part.get("type") == "SHOW_REF" and "query" not in part:
             raise QueryError("this does not name a view", expected=f"describe <view>, one of {', '.join(views)}")
     return Select(text, frozenset(tables & set(views)), _words(tree))
+
+
+def _with_names(tree: Any) -> set[str]:
+    """Names that any WITH of the tree gives, lower case.
+
+    They are gathered without their scopes, so that a name may also stand where its WITH does not reach. There it must
+    mean nothing to DuckDB: no file (a path has a dot or a slash) and no table of its own catalogue.
+    """
+    names = {entry["key"] for part in _parts(tree) for entry in part.get("cte_map", {}).get("map", [])}
+    for name in names:
+        if not _PLAIN_NAME.fullmatch(name) or name.lower() in _catalogue():
+            raise QueryError(
+                f"WITH {name!r}",
+                expected="a name of letters, digits and '_' that DuckDB does not use itself",
+                then="choose another name",
+            )
+    return {name.lower() for name in names}
 
 
 def _words(tree: Any) -> frozenset[str] | None:
@@ -186,18 +207,23 @@ def _table(part: dict[str, Any], known: Collection[str]) -> str:
     return name.lower()
 
 
+@cache
 def _side_effects() -> frozenset[str]:
-    if not _SIDE_EFFECTS:
-        with duckdb.connect(":memory:") as connection:
-            rows = connection.execute(
-                "select distinct function_name from duckdb_functions() "
-                "where has_side_effects and function_type = 'scalar'"
-            ).fetchall()
-        _SIDE_EFFECTS.update({row[0] for row in rows} - _HARMLESS)
-    return frozenset(_SIDE_EFFECTS)
+    """Scalar functions that do more than compute a value."""
+    found = _ask("select function_name from duckdb_functions() where has_side_effects and function_type = 'scalar'")
+    return found - _HARMLESS
 
 
-_SIDE_EFFECTS: set[str] = set()
+@cache
+def _catalogue() -> frozenset[str]:
+    """Names that DuckDB itself gives a meaning in FROM, without schema or brackets, such as `sqlite_master`."""
+    return _ask("select view_name from duckdb_views() where internal and schema_name <> 'information_schema'")
+
+
+def _ask(question: str) -> frozenset[str]:
+    """The names that an empty DuckDB answers, lower case."""
+    with duckdb.connect(":memory:") as connection:
+        return frozenset(name.lower() for (name,) in connection.execute(question).fetchall())
 
 
 def brief(error: Exception) -> str:
