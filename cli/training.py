@@ -140,7 +140,7 @@ def _part(annotation: Any) -> type[BaseModel] | None:
 
 @with_examples(
     ("affect evaluate demo", "the protocol and role of its recipe"),
-    ("affect evaluate runs/mine --protocol five --role test", ""),
+    ("affect evaluate runs/mine --protocol five --fold 0 --role test", ""),
 )
 def evaluate(
     context: typer.Context,
@@ -148,6 +148,10 @@ def evaluate(
     protocol: Annotated[
         str | None,
         typer.Option("--protocol", metavar="NAME", help="Protocol to score by.", show_default="the recipe's"),
+    ] = None,
+    fold: Annotated[
+        int | None,
+        typer.Option("--fold", metavar="N", min=0, help="Fold of the protocol.", show_default="the recipe's"),
     ] = None,
     role: Annotated[
         str | None, typer.Option("--role", metavar="ROLE", help="val or test.", show_default="the recipe's")
@@ -161,6 +165,9 @@ def evaluate(
     device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")] = "auto",
     allow_changed: Annotated[
         bool, typer.Option("--allow-changed", help="Score although the lake has changed since training.")
+    ] = False,
+    allow_seen: Annotated[
+        bool, typer.Option("--allow-seen", help="Score although the run has seen some of the samples; says so.")
     ] = False,
     as_json: Json = False,
     as_csv: Csv = False,
@@ -177,10 +184,12 @@ def evaluate(
         chosen,
         lake,
         protocol=protocol,
+        fold=fold,
         role=role,
         datasets=dataset,
         device=device,
         allow_changed=allow_changed,
+        allow_seen=allow_seen,
     )
     if form is Form.json:
         say([scores.to_json().rstrip()])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -28,7 +28,7 @@ from trainer.network import network_for
 from trainer.predictions import Predictions, to_table
 from trainer.recipe import Recipe
 from trainer.run import SCORES, WEIGHTS, Run, write_text
-from trainer.scores import WITHOUT_COPIES, DatasetScores, Scores
+from trainer.scores import WITHOUT_RELATED, DatasetScores, Scores
 from trainer.scoring import confusion_of, score
 from trainer.splits import SCORED, Mask, Part, roles_of
 
@@ -38,10 +38,12 @@ def evaluate(
     lake: Lake,
     *,
     protocol: str | None = None,
+    fold: int | None = None,
     role: str | None = None,
     datasets: Sequence[str] | None = None,
     device: str = "auto",
     allow_changed: bool = False,
+    allow_seen: bool = False,
 ) -> Scores:
     """Score a run once; writes predictions, `scores.json` and `confusion.png`, and logs that the role was opened.
 
@@ -49,21 +51,27 @@ def evaluate(
         run: A finished run.
         lake: The lake it was trained on.
         protocol: Protocol to score under; the run's own by default.
+        fold: Fold of a folded protocol; the run's own by default where the protocol is the run's too.
         role: val or test; the role that the run's recipe reports by default.
         datasets: Which datasets; the recipe's by default, as far as they have samples with that role.
         device: auto, cpu or cuda.
         allow_changed: Score although samples, crops or truth have changed since training.
+        allow_seen: Score although this run trained on, or chose its epoch by, some of the samples; the scores say so.
 
     Raises:
-        ProtocolError: The role chose this run's epoch; the protocol accepts truth that a rule or a network made
-            (`co-*`, `teacher-*`, `landmarks-*`); or nothing has that role.
+        ProtocolError: A sample to score has trained this run or chosen its epoch; the protocol accepts truth that a
+            rule or a network made (`co-*`, `teacher-*`, `landmarks-*`); or nothing has that role.
         RunError: The lake has changed since the run was trained.
         UnknownNameError, StaleLayerError: As for training.
     """
-    recipe = _asked(run, protocol)
+    recipe = _asked(run, protocol, fold)
     role = role or recipe.protocol.report
-    _check_role(run, recipe, role)
+    if role not in SCORED:
+        raise UnknownNameError("role to score", role, SCORED)
     names = list(datasets or [d.name for d in recipe.datasets])
+    parts = {name: _part(recipe, lake, name, role) for name in names}
+    if not allow_seen:
+        _check_unseen(run, role, parts)
     accelerator = Machine(device=device).accelerator
     network = load_network(run).to(accelerator)
     scores, tables = [], {}
@@ -71,7 +79,7 @@ def evaluate(
         truth = truth_sources(lake, name, recipe.protocol_of(name))
         if not allow_changed:
             _check_unchanged(run, recipe, lake, name, truth)
-        part = _part(recipe, lake, name, role)
+        part = parts[name]
         if not len(part) and datasets is None and len(names) > 1:
             continue  # of several datasets that trained together, those without this role are not scored
         samples, lost = scored_samples(
@@ -119,24 +127,30 @@ def predict(network: nn.Module, recipe: Recipe, samples: Samples, device: str = 
     return Predictions.joined(parts, np.arange(len(samples), dtype=np.int64))
 
 
-def _asked(run: Run, protocol: str | None) -> Recipe:
-    """The run's recipe under the protocol that was asked for."""
+def _asked(run: Run, protocol: str | None, fold: int | None) -> Recipe:
+    """The run's recipe under the protocol and fold that were asked for."""
     recipe = run.recipe
     if protocol is None or protocol == recipe.protocol.name:
-        return recipe
+        changes = {} if fold is None else {"fold": fold}
+        return recipe.model_copy(update={"protocol": recipe.protocol.model_copy(update=changes)})
     datasets = tuple(d.model_copy(update={"protocol": None}) for d in recipe.datasets)
-    asked = recipe.protocol.model_copy(update={"name": protocol, "fold": None})
+    asked = recipe.protocol.model_copy(update={"name": protocol, "fold": fold})
     return recipe.model_copy(update={"protocol": asked, "datasets": datasets})
 
 
-def _check_role(run: Run, recipe: Recipe, role: str) -> None:
-    if role not in SCORED:
-        raise UnknownNameError("role to score", role, SCORED)
-    if role == run.recipe.selection.role and recipe.protocol.name == run.recipe.protocol.name:
+def _check_unseen(run: Run, role: str, parts: Mapping[str, Part]) -> None:
+    """Refuse samples that the run itself has seen, whatever protocol and role they are asked for by."""
+    seen = run.samples
+    for dataset, part in parts.items():
+        mine = seen.filter(pc.is_in(seen["sample_id"], value_set=part.ids))
+        if not len(mine):
+            continue
+        trained = pc.sum(pc.equal(mine["role"], "train")).as_py()
         raise ProtocolError(
-            f"role {role} chose epoch {run.facts.best_epoch} of run {run.name}: it cannot be reported too",
-            expected=f"role {run.recipe.protocol.report}",
-            then=f"metrics.csv of the run holds its {role} values, as what they are",
+            f"role {role} of {dataset} cannot be reported for run {run.name}, which has seen its samples",
+            found=f"of {len(part):,} samples, {trained:,} trained it and {len(mine) - trained:,} chose its epoch",
+            expected=f"samples that the run has never seen, such as role {run.recipe.protocol.report} of its protocol",
+            then="metrics.csv of the run holds what chose the epoch; --allow-seen scores all the same, and says so",
         )
 
 
@@ -179,6 +193,7 @@ def _scores(
 ) -> DatasetScores:
     (dataset, role, truth), (samples, predictions, lost) = asked, found
     copies, seen = _related(run, recipe, lake, dataset, samples.ids)
+    itself = np.isin(samples.ids.astype(str), np.asarray(run.samples["sample_id"].to_pylist(), str))
     kept = ~(copies | seen)
     clean = score(recipe.tasks, predictions.at(kept), samples.targets.at(torch.from_numpy(kept)))
     return DatasetScores(
@@ -191,8 +206,9 @@ def _scores(
         without_crop=lost,
         copies=int(copies.sum()),
         seen=int(seen.sum()),
+        trained=int(itself.sum()),
         results=tuple(score(recipe.tasks, predictions, samples.targets)),
-        clean=tuple(replace(r, variant=f"{r.variant} {WITHOUT_COPIES}".strip()) for r in clean),
+        clean=tuple(replace(r, variant=f"{r.variant} {WITHOUT_RELATED}".strip()) for r in clean),
         confusion=confusion_of(recipe.tasks, predictions, samples.targets),
     )
 

@@ -1,4 +1,4 @@
-"""What `evaluate` returns and writes: every metric per dataset, with and without copies of training pictures."""
+"""What `evaluate` returns and writes: every metric per dataset, with and without relatives of training pictures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from manifests.errors import UnknownNameError
 from trainer.metrics.classified import Confusion
 from trainer.metrics.result import MetricResult
 
-WITHOUT_COPIES = "without copies"
+WITHOUT_RELATED = "without related"
+"""Variant of metrics over the samples that share no person, clip or picture with training."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class DatasetScores:
     """Scored samples whose picture is identical to one that the protocol gives to training."""
     seen: int
     """Scored samples that share a person, clip or picture with one that this run trained on or chose by."""
+    trained: int
+    """Scored samples that this run itself trained on or chose its epoch by: 0 unless they were asked for."""
     results: tuple[MetricResult, ...]
     """Every metric over all scored samples."""
     clean: tuple[MetricResult, ...]
@@ -79,10 +82,12 @@ class Scores:
                 yield f"  {d.copies:,} are pixel-identical to a training picture of the protocol"
             if d.seen:
                 yield f"  {d.seen:,} share a person, clip or picture with what THIS RUN was trained or selected on"
+            if d.trained:
+                yield f"  NOT A RESULT: this run trained on, or chose its epoch by, {d.trained:,} of these samples"
             for result, clean in zip(d.results, d.clean, strict=True):
                 if not result.rows_used:
                     continue  # the dataset does not label this task
-                other = f"  ({clean.value:.4f} without copies)" if d.copies or d.seen else ""
+                other = f"  ({clean.value:.4f} without related)" if d.copies or d.seen else ""
                 flags = f"  [{'; '.join(result.flags)}]" if result.flags else ""
                 yield f"  {result.name:14} {result.value:.4f}  n {result.rows_used:,}{other}{flags}"
             for name, recall, count in d.recalls():

@@ -6,6 +6,8 @@ import json
 import shutil
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 
 from manifests.errors import ProtocolError, RunError, UnknownNameError
@@ -94,7 +96,7 @@ def test_the_score_is_given_with_and_without_copies_of_training_pictures(lake: L
     used = {r.name: r.rows_used for r in found.results}
     clean = {r.name: r.rows_used for r in found.clean}
     assert used["top1"] - clean["top1"] == 1
-    assert found.clean[0].variant == "without copies"
+    assert found.clean[0].variant == "without related"
     assert any("1 are pixel-identical to a training picture" in line for line in evaluate(run, lake).lines())
 
 
@@ -131,18 +133,54 @@ def test_other_sources_never_reach_the_truth(lake: Lake, run: Run) -> None:
 
 
 def test_the_role_that_chose_the_epoch_is_not_reported(lake: Lake, run: Run) -> None:
-    with pytest.raises(ProtocolError, match="chose epoch"):
+    with pytest.raises(ProtocolError, match="20 chose its epoch"):
         evaluate(run, lake, role="val")
     with pytest.raises(UnknownNameError, match="train"):
         evaluate(run, lake, role="train")
 
 
-def test_a_role_of_another_protocol_that_the_run_has_seen_is_marked(lake: Lake, run: Run) -> None:
+def test_what_the_run_has_seen_is_not_reported_under_another_name(lake: Lake, run: Run) -> None:
     protocol(lake, "other", ["human"], "val")
-    (found,) = evaluate(run, lake, protocol="other", role="val").datasets
-    assert found.seen == found.samples == 20
+    with pytest.raises(ProtocolError, match="20 chose its epoch"):
+        evaluate(run, lake, protocol="other", role="val")
+    table = lake.read("toy", "protocols/official")
+    swapped = table.set_column(
+        table.column_names.index("role"),
+        "role",
+        pa.array(["test" if r == "train" else "train" for r in table["role"].to_pylist()]),
+    )
+    with lake.publish("toy", command="test") as step:
+        step.write("protocols", "swapped", swapped, LayerFacts(truth=["human"]), ["samples"])
+    with pytest.raises(ProtocolError, match="78 trained it"):
+        evaluate(run, lake, protocol="swapped")
+    assert not run.openings
+
+
+def test_samples_that_the_run_has_seen_are_scored_on_demand_and_marked(lake: Lake, run: Run) -> None:
+    scores = evaluate(run, lake, role="val", allow_seen=True)
+    (found,) = scores.datasets
+    assert found.trained == found.seen == found.samples == 20
+    assert any("NOT A RESULT" in line for line in scores.lines())
     assert found.clean[0].rows_used == 0
     assert found.clean[0].flags == ("empty",)
+    assert evaluate(run, lake).datasets[0].trained == 0
+
+
+def test_another_dataset_is_scored_by_any_role_of_the_same_protocol(lake: Lake, run: Run) -> None:
+    Toy(seed=7).publish(lake, "other")
+    (found,) = evaluate(run, lake, datasets=["other"], role="val").datasets
+    assert (found.dataset, found.samples, found.trained) == ("other", 16, 0)
+
+
+def test_a_fold_of_a_protocol_is_scored(lake: Lake, run: Run) -> None:
+    table = lake.read("toy", "protocols/official").filter(pc.field("role") == "test")
+    folds = table.set_column(table.column_names.index("fold"), "fold", pa.array([0, 1] * 10, table["fold"].type))
+    with lake.publish("toy", command="test") as step:
+        step.write("protocols", "two", folds, LayerFacts(truth=["human"]), ["samples"])
+    (found,) = evaluate(run, lake, protocol="two", fold=1).datasets
+    assert (found.fold, found.samples) == (1, 10)
+    with pytest.raises(ProtocolError, match="one of the folds"):
+        evaluate(run, lake, protocol="two")
 
 
 def test_each_opening_of_a_role_is_logged(lake: Lake, run: Run) -> None:
