@@ -64,14 +64,20 @@ def similarity_complex(source: ArrayLike, target: ArrayLike) -> Transform:
     return np.array([[a.real, -a.imag, t.real], [a.imag, a.real, t.imag]])
 
 
+def coincide(points: ArrayLike) -> bool:
+    """Whether points (n, 2) span nothing: all in one place, or not finite."""
+    known = np.asarray(points, np.float64)
+    spread = ((known - known.mean(0)) ** 2).sum(1).mean()
+    return not (np.isfinite(spread) and spread > np.finfo(np.float32).eps)
+
+
 def _pairs(source: ArrayLike, target: ArrayLike) -> tuple[Points, Points]:
     points, goal = np.asarray(source, np.float64), np.asarray(target, np.float64)
     if points.shape != goal.shape or points.ndim != 2 or points.shape[1] != 2:
         raise DegenerateGeometryError(
             "point sets do not match", found=f"{points.shape} and {goal.shape}", expected="(n, 2)"
         )
-    spread = ((points - points.mean(0)) ** 2).sum(1).mean()
-    if not (np.isfinite(goal).all() and np.isfinite(spread) and spread > np.finfo(np.float32).eps):
+    if coincide(points) or not np.isfinite(goal).all():
         raise DegenerateGeometryError(
             "no similarity fits these points", found=f"{points.tolist()}", expected="finite points that differ"
         )

@@ -81,20 +81,26 @@ class Worker:
             return Outcome(media.sample_id, Detection(error.reason))
         height, width = image.shape[:2]
         detection = self.detector.find(image, hint)
-        crop = None
-        try:
-            transform = self._transform(detection, hint, (width, height))
-            if transform is not None:
-                outside = geometry.outside_share(transform, self.alignment.size, (width, height))
-                crop = Crop(self._cut(image, transform), transform, outside)
-        except geometry.DegenerateGeometryError:
+        # All alignments share one faces layer: a status may depend on the points, never on where they are to go.
+        if (
+            detection.face is not None
+            and detection.face.points is not None
+            and geometry.coincide(detection.face.points)
+        ):
             detection = Detection(BAD_POINTS, detection.faces, detection.rule)
+        crop = None
+        transform = self._transform(detection, hint, (width, height))
+        if transform is not None:
+            outside = geometry.outside_share(transform, self.alignment.size, (width, height))
+            crop = Crop(self._cut(image, transform), transform, outside)
         return Outcome(media.sample_id, detection, width, height, pixel_hash(image), crop)
 
     def _transform(self, detection: Detection, hint: Hint, source: tuple[int, int]) -> Transform | None:
         if detection.status == FOUND and detection.face is not None:
             return self.alignment.transform(detection.face.points, source)
-        if self.no_face == "box" and hint.box is not None:
+        if detection.status == BAD_POINTS and not self.alignment.needs_points:
+            return self.alignment.transform(None, source)
+        if self.no_face == "box" and hint.box is not None and (hint.box[2:] > hint.box[:2]).all():
             return geometry.box_transform(geometry.square_box(hint.box), self.alignment.size)
         if self.no_face == "centre":
             if not self.alignment.needs_points:

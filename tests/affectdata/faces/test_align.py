@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import pyarrow as pa
 import pytest
 from filelock import FileLock
 
@@ -21,7 +22,7 @@ from affectdata.faces.align import AlignOptions, AlignProgress, align
 from affectdata.faces.alignments import alignment
 from affectdata.faces.sheet import write_sheet
 from manifests.crops import CropStore
-from manifests.errors import AffectError, LakeBusyError, StaleLayerError, StorageError, UnknownNameError
+from manifests.errors import AffectError, LakeBusyError, LakeError, StaleLayerError, StorageError, UnknownNameError
 from manifests.lake import Lake, LayerFacts
 from tests.affectdata.faces.conftest import (
     COUNT,
@@ -136,6 +137,45 @@ def test_without_a_face_the_policy_decides_what_is_cut_out(toy: Lake) -> None:
 def test_the_limit_takes_the_first_samples(toy: Lake) -> None:
     assert align(toy, "toy", detector="dataset", options=replace(SMALL, limit=2)).samples == 2
     assert not align(toy, "toy", detector="dataset", options=SMALL).unchanged
+
+
+@pytest.mark.parametrize("trial", ["arcface112", "fbn96", "resize48"])
+def test_a_trial_never_replaces_the_faces_that_crops_were_cut_out_with(toy: Lake, trial: str) -> None:
+    align(toy, "toy", detector="dataset", options=SMALL)
+    before = published(toy)
+    with pytest.raises(LakeError, match=r"limit none -> 2[^$]*affect drop toy crops/arcface112"):
+        align(toy, "toy", alignment=trial, detector="dataset", options=replace(SMALL, limit=2))
+    assert published(toy) == before
+    toy.drop("toy", "crops/arcface112")
+    assert align(toy, "toy", alignment=trial, detector="dataset", options=replace(SMALL, limit=2)).samples == 2
+
+
+def test_faces_found_otherwise_never_make_other_crops_stale(toy: Lake) -> None:
+    align(toy, "toy", detector="dataset", options=replace(SMALL, limit=2))
+    with pytest.raises(LakeError, match="crops/arcface112 were cut out with it"):
+        align(toy, "toy", alignment="fbn96", detector="dataset", options=SMALL)
+    align(toy, "toy", detector="dataset", options=SMALL)
+    align(toy, "toy", alignment="fbn96", detector="dataset", options=SMALL)
+    assert not any(layer.stale for layer in toy.layers("toy"))
+
+
+def test_points_in_one_place_have_the_same_status_whatever_the_alignment(toy: Lake) -> None:
+    labels = toy.read("toy", "labels/human")
+    points = labels.column("landmarks").to_pylist()
+    points[0] = [30.0] * 136
+    bad = labels.set_column(
+        labels.column_names.index("landmarks"), "landmarks", pa.array(points, labels.schema.field("landmarks").type)
+    )
+    with toy.publish("toy", command="test") as step:
+        step.write("labels", "human", bad, parents=["samples"])
+    found = []
+    for name in ("arcface112", "resize48"):
+        align(toy, "toy", alignment=name, detector="dataset", options=SMALL)
+        found.append(toy.read("toy", "faces/dataset"))
+    assert found[0].equals(found[1])
+    assert found[0].column("status")[0].as_py() == "degenerate-points"
+    assert CropStore(toy, "toy", "arcface112").locate(["toy/00"])[0] == -1
+    assert CropStore(toy, "toy", "resize48").locate(["toy/00"])[0] >= 0
 
 
 def test_progress_tells_the_disk_need_before_the_first_chunk(toy: Lake) -> None:
