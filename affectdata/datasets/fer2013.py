@@ -15,7 +15,6 @@ from dataclasses import replace
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
 from affectdata.datasets.card import Card, ExpectedReject, Labelling, ProtocolCard, Published
@@ -36,11 +35,9 @@ from affectdata.datasets.reading import Block, Distribution, Folder, Reject
 from affectdata.datasets.text import (
     CsvTable,
     as_mask,
-    convert_options,
+    csv_pieces,
     header,
     integers,
-    kept_rows,
-    parse_options,
     recoded,
 )
 from affectdata.labels.ferplus import FERPLUS_CLASSES
@@ -260,33 +257,13 @@ def _read_pixels(folder: Folder, path: str, votes: CsvTable | None, reject: Reje
 
 
 def _pixel_batches(folder: Folder, path: str, reject: Reject) -> Iterator[CsvTable]:
-    names = header(folder.head(path))
-    refused: list[tuple[int, int, str]] = []
-    done = 0
     try:
-        batches = pa_csv.open_csv(
-            folder.root / path,
-            # Everything that matters is ASCII; read as Latin-1, a stray byte spoils its own row and no other.
-            pa_csv.ReadOptions(
-                column_names=names, skip_rows=1, use_threads=False, block_size=1 << 24, encoding="latin-1"
-            ),
-            parse_options(",", refused),
-            convert_options(names),
-        )
-        for batch in batches:
-            # Arrow may have parsed ahead: only the refused rows that lie among or right behind these belong here.
-            fresh = [row for place, row in enumerate(refused) if row[0] - 1 - done <= batch.num_rows + place]
-            del refused[: len(fresh)]
-            rows = done + kept_rows(batch.num_rows, [row - 1 - done for row, _, _ in fresh])
-            absent = {"emotion": pa.nulls(batch.num_rows, pa.string())}
-            yield CsvTable(absent | {name: batch.column(name) for name in names}, rows, path)
-            where = (f"{path} row {row - 1}" for row, _, _ in fresh)
-            reject.many(where, "bad-field-count", (f"{count} fields: {text:.80}" for _, count, text in fresh))
-            done += batch.num_rows + len(fresh)
-        where = (f"{path} row {row - 1}" for row, _, _ in refused)
-        reject.many(where, "bad-field-count", (f"{count} fields: {text:.80}" for _, count, text in refused))
-    except pa.ArrowInvalid as error:
-        raise DatasetError(f"{path} cannot be parsed as CSV", found=str(error)) from None
+        with (folder.root / path).open("rb") as file:
+            for table in csv_pieces(file, path, reject):
+                absent = {"emotion": pa.nulls(len(table.rows), pa.string())}
+                yield CsvTable(absent | dict(table.columns), table.rows, path)
+    except OSError as error:
+        raise DatasetError(f"{path} of {folder.root} cannot be read", found=str(error)) from None
 
 
 def _read_class(folder: Folder, path: str, reject: Reject) -> Iterator[Block]:

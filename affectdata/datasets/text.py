@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -18,6 +20,11 @@ from manifests.errors import DatasetError
 
 REPLACED = "\ufffd"
 """Stands for bytes that are no UTF-8; a path that holds it is refused as `bad-name`."""
+
+MAX_BYTES = 2**31 - 128
+"""Largest text that is parsed at once: Arrow counts the bytes of a block in 32 bits."""
+
+_OPEN = "a quote that is not closed: "
 
 _INTEGER = r"^\s*[+-]?[0-9]{1,15}(\.0*)?\s*$"
 _NUMBER = r"^\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?\s*$"
@@ -82,52 +89,116 @@ def header(data: bytes, delimiter: str = ",") -> list[str]:
 def csv_table(
     data: bytes, about: str, reject: Reject, *, names: Sequence[str] | None = None, delimiter: str = ","
 ) -> CsvTable:
-    """Parse a whole CSV file held in memory.
+    """Parse a whole CSV file held in memory. A cell never spans lines: of any bytes, each line is a row or a reject.
 
     Args:
         data: Content of the file.
         about: Name of the file for messages.
-        reject: Takes rows with too many or too few fields as `bad-field-count`.
+        reject: Takes rows with too many or too few fields, or a quote that is not closed, as `bad-field-count`.
         names: Column names of a file without a header; by default the first line holds them.
 
     Raises:
-        DatasetError: No header, a repeated name in it, or text that is no CSV at all.
+        DatasetError: No header, a repeated name in it, text that is no CSV at all, or more than 2 GiB of it.
     """
     text = decoded(data).lstrip("\r\n")
     if names is None:
         first, _, text = _cut_line(text)
         names = _fields(first, delimiter)
     check_names(names, about)
-    body = text.encode("utf-8", "replace")
-    refused: list[tuple[int, int, str]] = []
+    return _parsed(text, names, delimiter, about, reject)
+
+
+def csv_pieces(file: BinaryIO, about: str, reject: Reject, size: int = 1 << 24) -> Iterator[CsvTable]:
+    """Parse a CSV file with a header that need not fit into memory, some rows at a time; see `csv_table`.
+
+    Args:
+        file: The file, at its start.
+        about: Name of the file for messages.
+        reject: Takes rows with a wrong number of fields.
+        size: Bytes to read at a time.
+    """
+    names: list[str] = []
+    done = 0
+    for text in map(decoded, _line_pieces(file, size)):
+        if not names:
+            first, _, text = _cut_line(text.lstrip("\r\n"))
+            if not first:
+                continue
+            names = _fields(first, ",")
+            check_names(names, about)
+        before = len(reject)
+        table = _parsed(text, names, ",", about, reject, done)
+        done += len(table.rows) + len(reject) - before
+        yield table
+
+
+def _line_pieces(file: BinaryIO, size: int) -> Iterator[bytes]:
+    """The bytes of a file in pieces that end where a line does."""
+    rest: list[bytes] = []
+    while data := file.read(size):
+        lines_end = data.rfind(b"\n") + 1
+        if lines_end:
+            yield b"".join((*rest, data[:lines_end]))
+            rest = []
+        rest.append(data[lines_end:])
+    if any(rest):
+        yield b"".join(rest)
+
+
+def _parsed(text: str, names: Sequence[str], delimiter: str, about: str, reject: Reject, start: int = 0) -> CsvTable:
+    body = _closed(text, delimiter, len(names)).encode("utf-8", "replace")
+    if len(body) > MAX_BYTES:
+        raise DatasetError(
+            f"{about} is too large to be parsed as one table",
+            found=f"{len(body):,} bytes",
+            expected=f"at most {MAX_BYTES:,}",
+            then="write it as Parquet, or leave out columns that are not needed",
+        )
+    refused: list[tuple[int, str]] = []
     try:
         table = pa_csv.read_csv(
             io.BytesIO(body),
-            # One block: a quoted field may then hold anything, and row numbers are exact.
+            # One block, so that row numbers are exact.
             read_options=pa_csv.ReadOptions(column_names=list(names), use_threads=False, block_size=len(body) + 64),
-            parse_options=parse_options(delimiter, refused),
+            parse_options=_parse_options(delimiter, refused),
             convert_options=convert_options(names),
         )
     except pa.ArrowInvalid as error:
         if "Empty CSV" not in str(error):
             raise DatasetError(f"{about} cannot be parsed as CSV", found=str(error)) from None
         table = pa.table({name: pa.array([], pa.string()) for name in names})
-    numbers = [row for row, _, _ in refused]
-    reject.many(
-        (f"{about} row {row}" for row in numbers), "bad-field-count", (f"{n} fields: {t}" for _, n, t in refused)
-    )
-    rows = kept_rows(table.num_rows, numbers)
+    where = (f"{about} row {start + row}" for row, _ in refused)
+    reject.many(where, "bad-field-count", (detail for _, detail in refused))
+    rows = start + _kept_rows(table.num_rows, [row for row, _ in refused])
     return CsvTable({name: table.column(name).combine_chunks() for name in names}, rows, about)
 
 
-def parse_options(delimiter: str, refused: list[tuple[int, int, str]]) -> pa_csv.ParseOptions:
-    """Arrow options that collect (0-based row, number of fields, text) of every row with a wrong field count."""
+def _closed(text: str, delimiter: str, columns: int) -> str:
+    """The text with LF line ends, and lines whose quotes do not close made unfit for `columns` columns.
+
+    Arrow would let an open quote swallow all lines up to the next quote. No dataset has line ends in cells.
+    """
+    text = text.replace("\r\n", "\n").removesuffix("\r").replace("\r", " ")
+    if '"' not in text:
+        return text
+    other = f"[^{delimiter}]*+"
+    field = rf'(?:"[^"]*+(?:""[^"]*+)*+"{other}|[^"{delimiter}]{other}|)'
+    whole = re.compile(f"{field}(?:{delimiter}{field})*+")
+    return "\n".join(
+        line if '"' not in line or whole.fullmatch(line) else _OPEN + line[:200].replace('"', "'") + delimiter * columns
+        for line in text.split("\n")
+    )
+
+
+def _parse_options(delimiter: str, refused: list[tuple[int, str]]) -> pa_csv.ParseOptions:
+    """Arrow options that collect the 0-based number of every row with a wrong field count, and what is wrong."""
 
     def skip(row: pa_csv.InvalidRow) -> str:
-        refused.append((row.number - 1, row.actual_columns, row.text[:200]))
+        fields = "" if row.text.startswith(_OPEN) else f"{row.actual_columns} fields: "
+        refused.append((row.number - 1, fields + row.text[:200]))
         return "skip"
 
-    return pa_csv.ParseOptions(delimiter=delimiter, invalid_row_handler=skip, newlines_in_values=True)
+    return pa_csv.ParseOptions(delimiter=delimiter, invalid_row_handler=skip, newlines_in_values=False)
 
 
 def convert_options(names: Iterable[str]) -> pa_csv.ConvertOptions:
@@ -136,7 +207,7 @@ def convert_options(names: Iterable[str]) -> pa_csv.ConvertOptions:
     return pa_csv.ConvertOptions(column_types=types, null_values=[""], strings_can_be_null=True)
 
 
-def kept_rows(count: int, refused: Sequence[int]) -> NDArray[np.int64]:
+def _kept_rows(count: int, refused: Sequence[int]) -> NDArray[np.int64]:
     """Row numbers in the file of `count` rows that were kept, given those that were refused."""
     everything = np.arange(count + len(refused), dtype=np.int64)
     return np.delete(everything, [row for row in refused if row < len(everything)])[:count]

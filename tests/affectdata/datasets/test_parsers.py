@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from affectdata.datasets import text as parsers
 from affectdata.datasets.points import read_pts
 from affectdata.datasets.reading import Reject
-from affectdata.datasets.text import as_mask, csv_table, header, integers, lines, numbers, recoded
+from affectdata.datasets.text import as_mask, csv_pieces, csv_table, header, integers, lines, numbers, recoded
 from manifests.errors import AffectError, DatasetError
 
 cell = st.text(st.characters(codec="utf-8", exclude_characters='\r\n",'), max_size=8)
@@ -28,6 +31,38 @@ def test_csv_of_any_bytes_gives_a_table_or_one_of_our_errors(data: bytes) -> Non
     assert len({len(column) for column in table.columns.values()} | {len(table.rows)}) == 1
     assert set(reject.counts()) <= {"bad-field-count"}
     assert (np.diff(table.rows) > 0).all()
+
+
+quoted = st.lists(st.sampled_from([b'"', b",", b"\n", b"\r\n", b"\r", b"a", b" ", b'"b,"', b"\xe9"]), max_size=60)
+
+
+@given(quoted.map(b"".join) | text_bytes, st.sampled_from([1, 7, 1000]))
+@settings(max_examples=800, deadline=None)
+def test_every_line_of_any_bytes_is_a_row_or_a_reject(data: bytes, size: int) -> None:
+    reject, streamed = Reject(), Reject()
+    table = csv_table(b"a,b\n" + data, "t.csv", reject)
+    filled = [line for line in data.replace(b"\r\n", b"\n").removesuffix(b"\r").split(b"\n") if line]
+    assert len(table.rows) + len(reject) == len(filled)
+    pieces = list(csv_pieces(io.BytesIO(b"a,b\n" + data), "t.csv", streamed, size))
+    if b"\xef\xbb\xbf" not in data:
+        assert [row for piece in pieces for row in piece.rows] == table.rows.tolist()
+        assert [cell for piece in pieces for cell in piece.columns["a"].to_pylist()] == table.columns["a"].to_pylist()
+        assert streamed.table((), 0).equals(reject.table((), 0))
+
+
+def test_an_open_quote_costs_its_own_line_only() -> None:
+    reject = Reject()
+    table = csv_table(b'a,b\n1,"x\n2,y\n3,6" wide\n4,"z ""q"""\n', "t.csv", reject)
+    assert table.columns["b"].to_pylist() == ["y", '6" wide', 'z "q"']
+    assert table.rows.tolist() == [1, 2, 3]
+    assert reject.table((), 4).column("where").to_pylist() == ["t.csv row 0"]
+    assert "quote that is not closed: 1,'x" in str(reject.table((), 4).column("detail")[0])
+
+
+def test_a_table_beyond_what_arrow_can_take_is_refused_with_its_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parsers, "MAX_BYTES", 10)
+    with pytest.raises(DatasetError, match=r"big\.csv(.|\n)*12 bytes(.|\n)*Parquet"):
+        csv_table(b"a,b\n" + b"1,2\n" * 3, "big.csv", Reject())
 
 
 @given(st.lists(st.lists(cell, min_size=1, max_size=4), max_size=12), st.sampled_from(["\n", "\r\n"]), st.booleans())
