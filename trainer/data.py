@@ -23,6 +23,7 @@ from manifests.query import manifest_table
 from trainer.labels import columns_of, targets_of
 from trainer.losses.cross_entropy import check_offered
 from trainer.recipe import Recipe
+from trainer.scoring import NAMES
 from trainer.settings import DatasetChoice
 from trainer.splits import Counts, Part, split_all
 from trainer.targets import Targets
@@ -287,6 +288,15 @@ def _check(recipe: Recipe, prepared: Prepared) -> None:
             found=f"role {recipe.selection.role} of protocol {recipe.protocol.name} is empty in {datasets}",
             then="set selection: {role: train, share: 0.1}, or make a protocol with `affect folds`",
         )
+    for task in recipe.tasks.names:
+        chosen = [name for name in recipe.selection.metrics if name in NAMES[task]]
+        if chosen and not labelled(prepared.selection.targets, task).any():
+            raise RecipeError(
+                f"recipe {recipe.name}: selection metric {', '.join(chosen)}",
+                found=f"no selection sample that is labelled for {task}: every epoch would score alike",
+                expected="metrics of tasks that the selection samples are labelled for",
+                then="drop the metric, or choose a role or protocol whose truth labels the task",
+            )
     expression = prepared.train.targets.expression
     if recipe.tasks.expression and expression:
         check_offered(expression.code, expression.mask, expression.offered, recipe.tasks.expression.classes)

@@ -105,7 +105,14 @@ def split_all(recipe: Recipe, lake: Lake) -> list[Split]:
     found = [roles_of(recipe, lake, choice.name) for choice in recipe.datasets]
     scored = pa.concat_tables(r.at(r.has(*SCORED)) for r in found)
     reported = pa.concat_tables(r.at(r.has(recipe.protocol.report)) for r in found)
-    splits = [_split(recipe, r, scored, reported) for r in found]
+    drafts = [_draft(recipe, r, scored) for r in found]
+    held = [np.zeros(len(d.train), np.bool_) for d in drafts]
+    if recipe.selection.share is not None:
+        everyone = pa.concat_tables(r.identity for r in found)
+        drawable = np.concatenate([d.train & ~d.copies for d in drafts])
+        chosen = _held_out(everyone, drawable, recipe.selection.share, recipe.train.seed)
+        held = np.split(chosen, np.cumsum([len(d.train) for d in drafts])[:-1])
+    splits = [_split(recipe, *one, reported) for one in zip(found, drafts, held, strict=True)]
     if not any(len(s.train) for s in splits):
         raise ProtocolError(
             f"recipe {recipe.name}: no training sample is left",
@@ -129,7 +136,19 @@ def roles_of(recipe: Recipe, lake: Lake, dataset: str) -> Roles:
     return Roles(who, np.stack(columns, 1))
 
 
-def _split(recipe: Recipe, found: Roles, scored: pa.Table, reported: pa.Table) -> Split:
+@dataclass(frozen=True)
+class _Draft:
+    """Who of a dataset may train, before the epoch's choice takes its share; masks are bool [N]."""
+
+    train: Mask
+    copies: Mask
+    role: npt.NDArray[np.str_]
+    shared: dict[str, Mask]
+    offered: int
+    dropped: int
+
+
+def _draft(recipe: Recipe, found: Roles, scored: pa.Table) -> _Draft:
     candidates = found.has("train") & ~found.has(*SCORED)
     shared = {key: mask & candidates for key, mask in leaks(found.identity, scored, KEYS).items()}
     leaking = np.logical_or.reduce(list(shared.values()))
@@ -138,24 +157,26 @@ def _split(recipe: Recipe, found: Roles, scored: pa.Table, reported: pa.Table) -
     if recipe.keep_copies:
         copies, role = _copies(found, scored)
         train |= copies
-    kept = Roles(found.identity, role)
+    return _Draft(train, copies, role, shared, int(candidates.sum()), int((leaking & ~copies).sum()))
+
+
+def _split(recipe: Recipe, found: Roles, draft: _Draft, held: Mask, reported: pa.Table) -> Split:
+    kept = Roles(found.identity, draft.role)
     if recipe.selection.share is not None:
-        chosen = _held_out(found.identity, train & ~copies, recipe.selection.share, recipe.train.seed)
-        train &= ~chosen
-        selection, spoilt = kept.part(chosen, "train"), 0
+        selection, spoilt = kept.part(held, "train"), 0
     else:
         chosen = found.has(recipe.selection.role) & ~found.has(recipe.protocol.report)
         clean = chosen & ~np.logical_or.reduce(list(leaks(found.identity, reported, KEYS).values()))
         selection, spoilt = found.part(clean, recipe.selection.role), int((chosen & ~clean).sum())
     counts = Counts(
-        offered=int(candidates.sum()),
-        leaking=tuple((key, int(mask.sum())) for key, mask in shared.items()),
-        dropped=int((leaking & ~copies).sum()),
-        copies_kept=int(copies.sum()),
+        offered=draft.offered,
+        leaking=tuple((key, int(mask.sum())) for key, mask in draft.shared.items()),
+        dropped=draft.dropped,
+        copies_kept=int(draft.copies.sum()),
         selection_dropped=spoilt,
         held_out=len(selection) if recipe.selection.share is not None else 0,
     )
-    return Split(kept.part(train, "train"), selection, counts)
+    return Split(kept.part(draft.train & ~held, "train"), selection, counts)
 
 
 def _copies(found: Roles, scored: pa.Table) -> tuple[Mask, npt.NDArray[np.str_]]:
@@ -169,7 +190,10 @@ def _copies(found: Roles, scored: pa.Table) -> tuple[Mask, npt.NDArray[np.str_]]
 
 
 def _held_out(who: pa.Table, candidates: Mask, share: float, seed: int) -> Mask:
-    """Whole clusters of candidates, drawn at random until they make up `share` of them."""
+    """Whole clusters of candidates, drawn at random until they make up `share` of them.
+
+    Drawn once over the samples of every dataset: groups and pictures are shared across datasets.
+    """
     rows = np.flatnonzero(candidates)
     if not len(rows):
         return np.zeros_like(candidates)

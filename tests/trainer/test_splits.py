@@ -13,7 +13,7 @@ from manifests.lake import Lake
 from manifests.layer import LayerFacts
 from manifests.protocols import identity, leaks
 from trainer.data import prepare
-from trainer.splits import split_all
+from trainer.splits import Part, Split, split_all
 
 from .conftest import MakeRecipe, Toy
 
@@ -96,6 +96,23 @@ def test_the_share_held_out_of_train_takes_whole_clusters(
     assert not any(mask.any() for mask in leaks(train, held).values())
 
 
+def test_the_share_held_out_takes_clusters_that_span_datasets(lake: Lake, recipe: MakeRecipe) -> None:
+    Toy().publish(lake)
+    Toy().publish(lake, "other")  # the same 96 pictures
+    both = recipe(
+        datasets=[{"name": "toy"}, {"name": "other"}], selection={"role": "train", "share": 0.3, "metrics": ["uar"]}
+    )
+    splits = split_all(both, lake)
+    held, train = ([{i.split("/")[1] for i in ids(p)} for p in parts] for parts in _parts(splits))
+    assert held[0] == held[1] != set()
+    assert train[0] == train[1]
+    assert not (held[0] | held[1]) & (train[0] | train[1])
+
+
+def _parts(splits: list[Split]) -> tuple[list[Part], list[Part]]:
+    return [s.selection for s in splits], [s.train for s in splits]
+
+
 def test_roles_of_one_task_hide_the_labels_of_another(lake: Lake, recipe: MakeRecipe) -> None:
     Toy().publish(lake)
     table = lake.read("toy", "protocols/official", ["sample_id", "role"])
@@ -150,6 +167,16 @@ def test_a_task_without_labels_is_refused(lake: Lake, recipe: MakeRecipe) -> Non
         toy.labels["human"][axis] = [None] * toy.count
     with pytest.raises(RecipeError, match="no training sample is labelled for va"):
         prepare(recipe(), toy.publish(lake))
+
+
+def test_a_selection_metric_without_labels_is_refused(lake: Lake, recipe: MakeRecipe) -> None:
+    toy = Toy()
+    for axis in ("valence", "arousal"):
+        toy.labels["human"][axis] = [v if r == "train" else None for v, r in zip(toy.code / 7, toy.role, strict=True)]
+    toy.publish(lake)
+    assert len(prepare(recipe(), lake).selection) == 16
+    with pytest.raises(RecipeError, match=r"selection metric p_va[\s\S]*no selection sample"):
+        prepare(recipe(selection__metrics=["uar", "p_va"]), lake)
 
 
 def test_model_made_truth_is_refused_for_selection_too(lake: Lake, recipe: MakeRecipe) -> None:
