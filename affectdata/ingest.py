@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from affectdata.ingest_summary import (
 )
 from manifests.errors import DatasetError, RejectLimitError
 from manifests.lake import Lake, check_dataset_name
-from manifests.layer import Layer, LayerFacts
+from manifests.layer import Layer, LayerFacts, layer_key
 from manifests.publication import Publication
 
 MAX_REJECTS = 0.01
@@ -83,18 +84,23 @@ def ingest(
     module, tell = reader(dataset), progress or _silent
     target = check_dataset_name(name or dataset)
     distribution = recognise(module, Path(root), options, lambda count: tell("listing files", count, 0))
-    print_ = fingerprint(module.CARD, distribution, rehash=rehash, progress=tell)
-    before = _published(lake, target, module.CARD)
-    if before and _same(lake, target, before, print_, distribution, rehash):
-        return _unchanged(lake, target, module.CARD, distribution)
-    reject = _name_rejects(distribution)
-    blocks = _told(module.read(distribution, reject), tell)
-    assembled = assemble(target, blocks, distribution.folder.files, reject)
-    rejects = reject.table(module.CARD.expected_rejects, assembled.items)
-    _check_limit(target, rejects, assembled.items, max_rejects)
-    tell("writing layers", 0, 0)
-    step = _Step(module, distribution, target, print_, _command(dataset, target, module.CARD, distribution))
-    layers = _publish(lake, step, assembled, rejects)
+    command = _command(dataset, target, module.CARD, distribution)
+    # The lock comes before all that takes long: the second of two writers should not learn in the end that it is one.
+    with lake.publish(target, command=command) as publication:
+        print_ = fingerprint(module.CARD, distribution, rehash=rehash, progress=tell)
+        step = _Step(module, distribution, target, print_, command)
+        before = _published(lake, target, module.CARD)
+        if before and _same(lake, step, before, rehash):
+            if lake.root(target) != distribution.folder.root:
+                publication.source(distribution.folder.root, distribution.variant)
+            return _unchanged(step, before)
+        reject = _name_rejects(distribution)
+        blocks = _told(module.read(distribution, reject), tell)
+        assembled = assemble(target, blocks, distribution.folder.files, reject)
+        rejects = reject.table(module.CARD.expected_rejects, assembled.items)
+        _check_limit(target, rejects, assembled.items, max_rejects)
+        tell("writing layers", 0, 0)
+        layers = _write(lake, publication, step, assembled, rejects)
     return _summary(step, assembled, rejects, layers)
 
 
@@ -104,7 +110,7 @@ def fingerprint(
     """What a recognised root holds, and how it will be read.
 
     Covers the reader's revision, the user's options, every byte of the annotations, and the path and size of every
-    picture, video and archive. Times never count.
+    other file that may hold pixels. Times never count.
     """
     tell = progress or _silent
     folder = distribution.folder
@@ -113,7 +119,8 @@ def fingerprint(
     for done, path in enumerate(sorted(distribution.annotations)):
         digest.update(f"{path} {_content(folder.root / path)}\n".encode())
         tell("hashing annotations", done + 1, len(distribution.annotations))
-    media = folder.files.media()
+    annotations = frozenset(distribution.annotations)
+    media = [path for path in folder.files.media() if path not in annotations]
     for path in media:
         digest.update(f"{path} {folder.files.size(path)}\n".encode())
     if not rehash:
@@ -147,28 +154,31 @@ class _Step:
         return {"reader": card.name, "revision": str(card.revision), "variant": self.distribution.variant}
 
 
-def _publish(lake: Lake, step: _Step, assembled: Assembled, rejects: pa.Table) -> list[str]:
+def _write(lake: Lake, publication: Publication, step: _Step, assembled: Assembled, rejects: pa.Table) -> list[str]:
     """Write every layer of the step; layers of an earlier ingest that are no longer made are dropped."""
-    with lake.publish(step.target, command=step.command) as publication:
-        prints = {"listed": step.print_.listed, "media": step.print_.media}
-        facts = LayerFacts(fingerprint=step.print_.whole, command=step.command, extra=step.extra | prints)
-        publication.write("samples", "", assembled.samples, facts)
-        made = LayerFacts(command=step.command, extra=step.extra)
-        publication.write("rejects", "", rejects, made, ["samples"])
-        written = ["samples", "rejects"]
-        for source, table in sorted(assembled.labels.items()):
-            publication.write("labels", source, table, _label_facts(step, source), ["samples"])
-            written.append(f"labels/{source}")
-        for name, table in sorted(assembled.protocols.items()):
-            card = step.protocols[name]
-            kept = LayerFacts(
-                command=step.command, extra=step.extra, truth=list(card.truth), keys=list(card.keys), rule=card.about
-            )
-            publication.write("protocols", name, table, kept, ["samples"])
-            written.append(f"protocols/{name}")
-        _drop_leftovers(lake, step.target, publication, written)
-        publication.source(step.distribution.folder.root, step.distribution.variant)
+    made = [("rejects", "", rejects, LayerFacts(command=step.command, extra=step.extra))]
+    made += [("labels", name, table, _label_facts(step, name)) for name, table in sorted(assembled.labels.items())]
+    made += [
+        ("protocols", name, table, _protocol_facts(step, name)) for name, table in sorted(assembled.protocols.items())
+    ]
+    parents = {"samples": step.print_.whole}
+    # What an ingest wrote is kept with the samples, so that the next one sees when a layer was dropped or replaced.
+    wrote = {layer_key(kind, name): facts.filled(kind, name, parents).fingerprint for kind, name, _, facts in made}
+    prints = {"listed": step.print_.listed, "media": step.print_.media, "wrote": json.dumps(wrote, sort_keys=True)}
+    facts = LayerFacts(fingerprint=step.print_.whole, command=step.command, extra=step.extra | prints)
+    publication.write("samples", "", assembled.samples, facts)
+    for kind, name, table, said in made:
+        publication.write(kind, name, table, said, ["samples"])
+    written = ["samples", *wrote]
+    _drop_leftovers(lake, step.target, publication, written)
+    publication.source(step.distribution.folder.root, step.distribution.variant)
     return written
+
+
+def _protocol_facts(step: _Step, name: str) -> LayerFacts:
+    card = step.protocols[name]
+    truth, keys = list(card.truth), list(card.keys)
+    return LayerFacts(command=step.command, extra=step.extra, truth=truth, keys=keys, rule=card.about)
 
 
 def _label_facts(step: _Step, source: str) -> LayerFacts:
@@ -185,9 +195,9 @@ def _label_facts(step: _Step, source: str) -> LayerFacts:
 
 
 def _drop_leftovers(lake: Lake, target: str, publication: Publication, written: Iterable[str]) -> None:
-    ours = {
-        layer.key for layer in lake.layers(target) if "reader" in layer.facts.extra and lake.home in layer.path.parents
-    }
+    # Layers are named by resolved paths; the lake itself may lie behind a link.
+    home = lake.home.resolve()
+    ours = {layer.key for layer in lake.layers(target) if "reader" in layer.facts.extra and home in layer.path.parents}
     for key in sorted(ours - set(written)):
         publication.drop(key)
 
@@ -207,23 +217,25 @@ def _published(lake: Lake, target: str, card: Card) -> Layer | None:
     return layer
 
 
-def _same(
-    lake: Lake, target: str, before: Layer, print_: Fingerprint, distribution: Distribution, rehash: bool
-) -> bool:
-    """Whether the lake holds exactly this; a dataset that only moved is relocated on the way."""
+def _same(lake: Lake, step: _Step, before: Layer, rehash: bool) -> bool:
+    """Whether the lake holds exactly this: the same source, and every layer that was made from it, fresh."""
     extra = before.facts.extra
-    if extra.get("listed") != print_.listed or (rehash and extra.get("media") != print_.media):
+    if extra.get("listed") != step.print_.listed or (rehash and extra.get("media") != step.print_.media):
         return False
-    if lake.root(target) != distribution.folder.root:
-        with lake.publish(target, command=f"affect ingest {target} (moved)") as publication:
-            publication.source(distribution.folder.root, distribution.variant)
-    return True
+    there = {layer.key: layer.facts.fingerprint for layer in lake.layers(step.target) if not layer.stale}
+    return "wrote" in extra and json.loads(extra["wrote"]).items() <= there.items()
 
 
-def _unchanged(lake: Lake, target: str, card: Card, distribution: Distribution) -> IngestSummary:
-    rows = lake.layer(target, "samples").rows
-    warnings = distribution.warnings
-    return IngestSummary(target, card.name, distribution.variant, rows, warnings=warnings, unchanged=True)
+def _unchanged(step: _Step, before: Layer) -> IngestSummary:
+    distribution = step.distribution
+    return IngestSummary(
+        dataset=step.target,
+        reader=step.module.CARD.name,
+        variant=distribution.variant,
+        samples=before.rows,
+        warnings=distribution.warnings,
+        unchanged=True,
+    )
 
 
 def _name_rejects(distribution: Distribution) -> Reject:

@@ -9,21 +9,17 @@ from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 
-MEDIA_SUFFIXES = frozenset(
-    (
-        *(".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".jp2"),
-        *(".avi", ".mp4", ".mov", ".mkv", ".mpg", ".mpeg", ".wmv", ".webm", ".zip"),
-    )
-)
-"""Files that enter the fingerprint by path and size, without being read."""
+from manifests.errors import DatasetError
+
+_NOTES = (".txt", ".md", ".rst", ".pdf", ".log", ".ini", ".db")
+"""Ends of files that never hold pixels: a README, or what a file manager leaves behind, is no change of a dataset."""
 
 
 class Listing:
     """Relative paths ('/' separated) of the files under a folder, with their sizes in bytes.
 
     Folders that are symbolic links are followed, but never back into a folder above them: labs spread a dataset over
-    disks. Names that are not UTF-8
-    cannot be stored in a lake; they are kept apart, escaped, in `unreadable_names`.
+    disks. Names that are not UTF-8 cannot be stored in a lake; they are kept apart, escaped, in `unreadable_names`.
     """
 
     def __init__(self, folders: dict[str, dict[str, int]], unreadable_names: list[str]) -> None:
@@ -78,8 +74,8 @@ class Listing:
         return pa.array([_joined(f, name) for f, names in self._folders.items() for name in names], pa.string())
 
     def media(self) -> list[str]:
-        """Pictures, videos and archives, sorted."""
-        return [path for path in self if os.path.splitext(path)[1].lower() in MEDIA_SUFFIXES]  # noqa: PTH122 (speed)
+        """Whatever may hold pixels, sorted: every file but notes and hidden ones."""
+        return [path for path in self if not path.lower().endswith(_NOTES) and path.rpartition("/")[2][0] != "."]
 
     def sketch(self, lines: int = 12) -> str:
         """The top of the tree as text, for an error message."""
@@ -99,10 +95,12 @@ def list_files(root: Path, seen: Callable[[int], None] | None = None) -> Listing
         seen: Called with the number of files found so far, for progress.
 
     Raises:
-        OSError: The root cannot be read. Folders below it that cannot be read are listed as empty.
+        OSError: The root cannot be read.
+        DatasetError: Something below it cannot be read; what lies there would silently be left out.
     """
     folders: dict[str, dict[str, int]] = {}
     unreadable: list[str] = []
+    failed: list[str] = []
     todo: list[tuple[str, Path, frozenset[tuple[int, int]]]] = [("", root, frozenset())]
     count = 0
     while todo:
@@ -114,20 +112,38 @@ def list_files(root: Path, seen: Callable[[int], None] | None = None) -> Listing
                 continue
             names, inner = folders.setdefault(relative, {}), above | {here}
             for entry in os.scandir(folder):
+                path = _joined(relative, entry.name)
                 if not _is_utf8(entry.name):
-                    unreadable.append(_escaped(_joined(relative, entry.name)))
-                elif entry.is_dir():
-                    todo.append((_joined(relative, entry.name), Path(entry.path), inner))
-                elif entry.is_file():
-                    names[entry.name] = entry.stat().st_size
-        except OSError:
+                    unreadable.append(_escaped(path))
+                    continue
+                try:
+                    if entry.is_dir():
+                        todo.append((path, Path(entry.path), inner))
+                    elif entry.is_file():
+                        names[entry.name] = entry.stat().st_size
+                except OSError as error:
+                    failed.append(f"{path}: {error.strerror}")
+        except OSError as error:
             if not relative:
                 raise
+            failed.append(f"{relative}: {error.strerror}")
             continue
         count += len(names)
         if seen:
             seen(count)
+    if failed:
+        raise _incomplete(root, sorted(failed))
     return Listing(folders, unreadable)
+
+
+def _incomplete(root: Path, failed: list[str]) -> DatasetError:
+    more = [f"... and {len(failed) - 5:,} more"] if len(failed) > 5 else []
+    return DatasetError(
+        f"parts of {root} cannot be read; nothing was changed",
+        found="; ".join(failed[:5] + more),
+        expected="folders that may be read whole: what lies in them would silently be missing",
+        then="mend the permissions or the disk, or move what does not belong to the dataset elsewhere",
+    )
 
 
 def _matches(parts: tuple[str, ...], pattern: tuple[str, ...]) -> bool:

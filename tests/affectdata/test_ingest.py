@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator
@@ -13,8 +14,9 @@ import pytest
 from affectdata import ingest as engine
 from affectdata.datasets import listing
 from affectdata.ingest import ingest
-from manifests.errors import AffectError, DatasetError, RejectLimitError, UnknownNameError
+from manifests.errors import AffectError, DatasetError, LakeBusyError, RejectLimitError, UnknownNameError
 from manifests.lake import Lake
+from manifests.layer import LayerFacts
 
 HEADER = "image,subject,split,expression,valence,arousal"
 
@@ -86,6 +88,44 @@ def test_rehash_sees_what_sizes_do_not_show(lake: Lake, root: Path) -> None:
     assert not ingest(lake, "rafdb", root, rehash=True).unchanged
 
 
+def test_a_layer_that_was_dropped_or_replaced_comes_back(lake: Lake, root: Path) -> None:
+    ingest(lake, "rafdb", root)
+    before = digests(lake, "rafdb")
+    for key in ("labels/human", "protocols/official"):
+        lake.drop("rafdb", key)
+        assert not ingest(lake, "rafdb", root).unchanged
+        assert digests(lake, "rafdb") == before
+    with lake.publish("rafdb", command="by hand") as publication:
+        publication.write("labels", "human", lake.read("rafdb", "labels/human").slice(0, 1), LayerFacts(rule="one"))
+    assert not ingest(lake, "rafdb", root).unchanged
+    assert digests(lake, "rafdb") == before
+    assert ingest(lake, "rafdb", root).unchanged
+
+
+def test_a_second_writer_learns_that_it_is_one_before_anything_is_read(lake: Lake, root: Path) -> None:
+    steps = []
+    with lake.publish("rafdb", command="the first"), pytest.raises(LakeBusyError, match="the first"):
+        ingest(lake, "rafdb", root, progress=lambda step, _done, _total: steps.append(step))
+    assert set(steps) == {"listing files"}
+
+
+def test_a_folder_that_cannot_be_read_keeps_the_old_generation(
+    lake: Lake, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ingest(lake, "rafdb", root)
+    before = digests(lake, "rafdb")
+
+    def refusing(folder: Path) -> Iterator[os.DirEntry[str]]:
+        if folder.name == "aligned":
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(folder))
+        return os.scandir(folder)
+
+    monkeypatch.setattr(listing, "os", SimpleNamespace(scandir=refusing))
+    with pytest.raises(DatasetError, match="basic/Image/aligned: Permission denied"):
+        ingest(lake, "rafdb", root)
+    assert digests(lake, "rafdb") == before
+
+
 def test_a_note_beside_the_data_changes_nothing(lake: Lake, root: Path) -> None:
     ingest(lake, "rafdb", root)
     (root / "README.txt").write_text("moved here in May")
@@ -114,6 +154,19 @@ def test_layers_that_are_no_longer_made_are_dropped(lake: Lake, tmp_path: Path) 
     ingest(lake, "fer2013", root)
     assert not lake.has("fer2013", "labels/human-fer2013")
     assert lake.has("fer2013", "labels/human-ferplus")
+
+
+def test_a_lake_behind_a_link_drops_them_too(root: Path, tmp_path: Path) -> None:
+    Lake(tmp_path / "disk", create=True)
+    (tmp_path / "link").symlink_to(tmp_path / "disk")
+    lake = Lake(tmp_path / "link")
+    ingest(lake, "rafdb", root)
+    facts = LayerFacts(extra={"reader": "rafdb"})
+    with lake.publish("rafdb", command="an earlier revision") as publication:
+        publication.write("labels", "human-old", lake.read("rafdb", "labels/human"), facts, ["samples"])
+    (root / "basic/Image/aligned/train_00001_aligned.jpg").write_bytes(b"longer than before")
+    ingest(lake, "rafdb", root)
+    assert not lake.has("rafdb", "labels/human-old")
 
 
 def test_one_dataset_under_two_names(lake: Lake, root: Path) -> None:
