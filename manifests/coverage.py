@@ -141,8 +141,7 @@ def manifest_coverage(connection: LakeConnection) -> tuple[ManifestCoverage, ...
         patterns: Counter[frozenset[str]] = Counter()
         classes = Counter(dict.fromkeys(VOCABULARIES["expression"].names, 0))
         for count in counts:
-            known = zip(TASKS, count.known, strict=True)
-            patterns[frozenset(task for task, is_known in known if is_known)] += count.samples
+            patterns[frozenset(task for bit, task in enumerate(TASKS) if count.known >> bit & 1)] += count.samples
             if count.expression is not None:
                 classes[count.expression] += count.samples
         found.append(ManifestCoverage(dataset, sum(count.samples for count in counts), patterns, classes))
