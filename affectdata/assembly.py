@@ -45,7 +45,8 @@ def assemble(dataset: str, blocks: Iterable[Block], files: Listing, reject: Reje
         dataset: Name in the lake; it goes in front of every sample_id.
         blocks: What the reader yields.
         files: Files of the root, against which every path is checked.
-        reject: Takes samples whose media are missing or lie outside the root, and repeated keys.
+        reject: Takes samples whose media are missing or lie outside the root, and repeated keys. Where rows of one
+            key differ in a label, no label of that source is kept: which of them is right cannot be known.
 
     Raises:
         DatasetError: Not one sample.
@@ -58,7 +59,8 @@ def assemble(dataset: str, blocks: Iterable[Block], files: Listing, reject: Reje
     keep = _usable(samples, files, reject)
     ids = pc.binary_join_element_wise(pa.scalar(dataset), samples.column("sample_id"), "/")
     samples = samples.set_column(samples.column_names.index("sample_id"), "sample_id", ids)
-    order = _order(ids, keep, reject, samples)
+    order, pairs = _order(ids, keep)
+    labels = _agreed(labels, pairs, reject, samples)
     place = np.full(samples.num_rows, -1, dtype=np.int64)
     place[order] = np.arange(len(order))
     chosen = samples.take(pa.array(order))
@@ -152,21 +154,46 @@ def _refuse(samples: pa.Table, mask: NDArray[np.bool_], reason: str, reject: Rej
         reject.many(where, reason, (path or "" for path in paths))
 
 
-def _order(ids: pa.ChunkedArray, keep: NDArray[np.bool_], reject: Reject, samples: pa.Table) -> NDArray[np.int64]:
-    """Rows to keep, in order of sample_id; of several with one key the first in the source stays."""
+def _order(ids: pa.ChunkedArray, keep: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows to keep, in order of sample_id, and pairs [N, 2] of a row that repeats a key and the first that has it."""
     kept = np.flatnonzero(keep)
     by_id = pa.table({"id": ids.take(pa.array(kept)), _ROW: kept})
     order = pc.sort_indices(by_id, sort_keys=[("id", "ascending"), (_ROW, "ascending")])
     rows = np.asarray(kept[order.to_numpy()])
     if len(rows) < 2:
-        return rows
+        return rows, np.empty((0, 2), dtype=np.int64)
     named = ids.take(pa.array(rows)).combine_chunks()
     again = np.concatenate([[False], as_mask(pc.equal(named.slice(1), named.slice(0, len(named) - 1)))])
-    doubled = np.zeros(len(keep), dtype=bool)
-    doubled[rows[again]] = True
-    _refuse(samples, doubled, "duplicate-key", reject)
-    first: NDArray[np.int64] = rows[~again]
-    return first
+    first = np.maximum.accumulate(np.where(again, 0, np.arange(len(rows))))
+    return rows[~again], np.stack([rows[again], rows[first[again]]], axis=1)
+
+
+def _agreed(
+    labels: dict[str, pa.Table], pairs: NDArray[np.int64], reject: Reject, samples: pa.Table
+) -> dict[str, pa.Table]:
+    """The labels without those on which rows of one key differ; every row that repeats a key is refused."""
+    if not len(pairs):
+        return labels
+    differs = np.zeros(samples.num_rows, dtype=bool)
+    agreed = {}
+    for source, table in labels.items():
+        at = np.full(samples.num_rows, -1, dtype=np.int64)
+        at[table.column(_ROW).to_numpy()] = np.arange(table.num_rows)
+        both = pairs[(at[pairs] >= 0).all(axis=1)]
+        values = table.drop_columns([_ROW])
+        again, first = (values.take(pa.array(at[both[:, side]])).to_pylist() for side in (0, 1))
+        unlike = np.array([_conflict(a, b) for a, b in zip(again, first, strict=True)], dtype=bool)
+        differs[both[unlike, 0]] = True
+        agreed[source] = table.filter(pa.array(~np.isin(table.column(_ROW).to_numpy(), both[unlike, 1])))
+    doubled = np.zeros(samples.num_rows, dtype=bool)
+    doubled[pairs[:, 0]] = True
+    _refuse(samples, differs, "conflicting-duplicate", reject)
+    _refuse(samples, doubled & ~differs, "duplicate-key", reject)
+    return agreed
+
+
+def _conflict(a: Mapping[str, object], b: Mapping[str, object]) -> bool:
+    return any(a[name] != b[name] for name in a if a[name] is not None and b[name] is not None)
 
 
 def _ordered(table: pa.Table, place: NDArray[np.int64], key: pa.ChunkedArray) -> pa.Table:

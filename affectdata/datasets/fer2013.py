@@ -30,6 +30,7 @@ from affectdata.datasets.ferplus_votes import (
     votes_at,
     votes_csv,
     votes_of,
+    with_names,
 )
 from affectdata.datasets.reading import Block, Distribution, Folder, Reject
 from affectdata.datasets.text import (
@@ -176,6 +177,7 @@ def read(distribution: Distribution, reject: Reject) -> Iterator[Block]:
         for path in csvs:
             yield from _read_pixels(folder, path, votes, reject)
     elif votes is not None:
+        votes = with_names(votes, reject)
         yield _block({"sample_id": _row_keys(votes), "split": votes.columns["Usage"]}, None, votes_of(votes, reject))
     else:
         for path in parts["classes"]:
@@ -228,6 +230,8 @@ def _read_pictures(
 def _read_pixels(folder: Folder, path: str, votes: CsvTable | None, reject: Reject) -> Iterator[Block]:
     # emotion,pixels,Usage            (icml_face_data.csv: "emotion, Usage, pixels"; test.csv: pixels alone)
     # 3,12 14 15 ... 201,Training
+    # Of train.csv and test.csv, whatever they are called, only the first has classes (F3).
+    half = "Training" if "emotion" in header(folder.head(path)) else "test.csv"
     for table in _pixel_batches(folder, path, reject):
         count = len(table.rows)
         keep = table.refuse(~_has_48x48(table.columns["pixels"]), reject, "bad-pixel-count", "emotion")
@@ -239,8 +243,8 @@ def _read_pixels(folder: Folder, path: str, votes: CsvTable | None, reject: Reje
         if "Usage" in table.columns:
             keep &= table.refuse(unknown_split(table.columns["Usage"]) & keep, reject, "unknown-split", "Usage")
         rows = table.filter(keep)
-        # train.csv and test.csv number their rows each from 0, and say by their name what their split is.
-        halves = {"Usage": _same("Training" if _stem(path) == "train" else "test.csv", count).filter(pa.array(keep))}
+        # train.csv and test.csv number their rows each from 0.
+        halves = {"Usage": _same(half, count).filter(pa.array(keep))}
         prefix = "" if "Usage" in rows.columns else f"{_stem(path)}/"
         columns = {
             "sample_id": _row_keys(rows, prefix),

@@ -49,9 +49,13 @@ def votes_csv(folder: Folder, path: str, reject: Reject) -> CsvTable:
 
 def named_rows(table: CsvTable, split: str, reject: Reject) -> CsvTable:
     """The rows of one split that name a picture."""
+    return with_names(table.filter(as_mask(pc.equal(table.columns["Usage"], split))), reject)
+
+
+def with_names(table: CsvTable, reject: Reject) -> CsvTable:
+    """The rows that name a picture; the others are refused as `not-a-face`."""
     # Training,,0,0,0,0,0,0,0,0,0,10       a row without a name has no picture: all ten votes say "not a face"
-    rows = table.filter(as_mask(pc.equal(table.columns["Usage"], split)))
-    return rows.filter(rows.refuse(as_mask(pc.is_null(rows.columns["Image name"])), reject, "not-a-face", "NF"))
+    return table.filter(table.refuse(as_mask(pc.is_null(table.columns["Image name"])), reject, "not-a-face", "NF"))
 
 
 def unknown_split(usage: pa.Array) -> NDArray[np.bool_]:

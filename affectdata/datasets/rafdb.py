@@ -96,11 +96,13 @@ DATASET/{train,test}/<1..7>/train_00001_aligned.jpg [+ train_labels.csv, test_la
 def find(folder: Folder) -> Distribution | None:
     """The maintainers' tree, with one or both subsets, before the repack."""
     lists = [p for depth in ("", "*/", "*/*/") for p in folder.files.find(f"{depth}EmoLabel/list_pa*tition_label.txt")]
+    lists, others = _one_spelling(lists)
     if lists:
         side = [p for path in lists for p in folder.files.under(_base(path, "Annotation")) if _is_side_file(p)]
         names = "original, " + " and ".join(_subset(folder, path) for path in lists)
         labelling = replace(CARD.labellings[0], rule=f"{_RULE}; {folder.options['images']} pictures first")
-        return Distribution(folder, names, (*lists, *side), {"lists": tuple(lists)}, labellings=(labelling,))
+        parts, warnings = {"lists": tuple(lists)}, tuple(f"{path} is not read: {near} is" for path, near in others)
+        return Distribution(folder, names, (*lists, *side), parts, warnings, (labelling,))
     tops = [f"{depth}{split}/*" for depth in ("", "*/", "*/*/") for split in ("train", "test")]
     classes = [p for top in tops for p in folder.files.folders(top) if folder.files.names(p, "*_aligned.jpg")]
     if not classes:
@@ -306,6 +308,18 @@ def _base(path: str, beside: str) -> str:
     """A folder beside EmoLabel, given the path of the label list."""
     above = path.rpartition("/")[0].rpartition("/")[0]
     return "/".join(filter(None, (above, beside)))
+
+
+def _one_spelling(lists: list[str]) -> tuple[list[str], list[tuple[str, str]]]:
+    """One list per subset, and pairs of those left out with the one that is read instead.
+
+    The release misspells its name (list_patition_label.txt); some copies hold a mended one beside it.
+    """
+    chosen: dict[str, str] = {}
+    for path in sorted(lists, key=lambda path: "patition" not in path.lower()):
+        chosen.setdefault(_base(path, ""), path)
+    read = [path for path in lists if path in chosen.values()]
+    return read, [(path, chosen[_base(path, "")]) for path in lists if path not in read]
 
 
 def _is_side_file(path: str) -> bool:

@@ -64,6 +64,28 @@ def test_kaggle_test_rows_have_no_label_and_no_role(lake: Lake, ingested: Run) -
     assert column(lake, "protocols/official", "role") == {"train/row00000": "train"}
 
 
+def test_a_half_with_classes_trains_whatever_its_name(lake: Lake, ingested: Run) -> None:
+    ingested("fer2013", {"fer_train.csv": f'emotion,pixels\n0,"{PIXELS}"\n'})
+    assert column(lake, "samples", "split") == {"fer_train/row00000": "Training"}
+    assert column(lake, "protocols/official", "role") == {"fer_train/row00000": "train"}
+
+
+def test_a_picture_under_two_classes_has_none(lake: Lake, ingested: Run) -> None:
+    names = ["angry/Training_1", "happy/Training_1", "happy/Training_2", "Happiness/Training_2", "sad/Training_3"]
+    summary = ingested("fer2013", {f"train/{name}.jpg": "" for name in names})
+    assert rejects(summary) == {"conflicting-duplicate": 1, "duplicate-key": 1}
+    labels = column(lake, "labels/human-fer2013", "expression")
+    assert labels == {"Training_2": "happiness", "Training_3": "sadness"}
+    assert summary.samples == 3
+
+
+def test_votes_alone_leave_out_rows_without_a_picture(lake: Lake, ingested: Run) -> None:
+    rows = ["Training,fer0000001.png,9,0,0,0,0,0,0,0,1,0", "Training,,0,0,0,0,0,0,0,0,0,10"]
+    summary = ingested("fer2013", {"fer2013new.csv": "\n".join([HEADER, *rows])})
+    assert rejects(summary) == {"not-a-face": 1}
+    assert list(column(lake, "samples", "split")) == ["row00000"]
+
+
 def test_class_folders_are_read_by_name_and_split_by_prefix(lake: Lake, ingested: Run) -> None:
     names = ["train/angry/Training_3908.jpg", "test/neutral/PublicTest_10089743.jpg", "test/Suprise/PrivateTest_1.jpg"]
     summary = ingested("fer2013", dict.fromkeys([*names, "train/bored/Training_1.jpg", "test/sad/x.jpg"], ""))

@@ -89,6 +89,14 @@ def test_codes_above_seven_prove_compound(lake: Lake, ingested: Run) -> None:
     assert labels(lake, "compound") == {"rafdb/compound/train_00101": "disgustedly_surprised"}
 
 
+def test_of_two_spellings_of_the_list_that_of_the_release_is_read(lake: Lake, ingested: Run) -> None:
+    summary = ingested("rafdb", BASIC | {"basic/EmoLabel/list_partition_label.txt": "train_00101.jpg 1\n"})
+    assert summary.samples == 3
+    assert not summary.rejects
+    assert labels(lake)["rafdb/basic/train_00101"] == "happiness"
+    assert [warning for warning in summary.warnings if "list_partition_label.txt is not read" in warning]
+
+
 def test_bad_lines_are_refused_and_unlisted_pictures_are_unlabelled(lake: Lake, ingested: Run) -> None:
     listed = (
         "train_00101.jpg 4\ntrain_00102.jpg\ntrain_00103.jpg 8\nother_1.jpg 3\ntrain_00104.jpg 2\n../x/test_1.jpg 1"
