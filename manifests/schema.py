@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 
 from manifests import vocabulary as voc
 from manifests.errors import SchemaError
+from manifests.values import check_label_rules, check_values, without_empty_lists
 from manifests.vocabulary import au_column
 
 SCHEMA_VERSION = 1
@@ -182,13 +183,13 @@ def conform(table: pa.Table, kind: str, about: str) -> pa.Table:
     """The table in the column order and types of its kind, missing nullable columns filled with NULL.
 
     Args:
-        table: Columns in any order; types that cast without loss are cast.
+        table: Columns in any order; types that cast without loss are cast. A list of nothing but NULLs becomes NULL.
         kind: A key of `KINDS`.
         about: Name of the layer for messages, e.g. `rafdb labels/human`.
 
     Raises:
         SchemaError: Unknown or missing column, a type that does not cast, a name outside its vocabulary, a
-            number outside its range, a duplicate or unsorted `sample_id`.
+            number outside its range or not finite, a distribution that is none, a duplicate or unsorted `sample_id`.
     """
     schema = KINDS[kind]
     unknown = sorted(set(table.column_names) - set(schema.names))
@@ -203,11 +204,11 @@ def conform(table: pa.Table, kind: str, about: str) -> pa.Table:
         else:
             raise SchemaError(f"{about}: required column is missing", expected=field.name)
     result = pa.Table.from_arrays(columns, schema=schema)
-    _check_values(result, about)
+    check_values(result, about)
     if "sample_id" in schema.names:
         _check_ids(result, kind, about)
     if kind == "labels":
-        _check_label_rules(result, about)
+        check_label_rules(result, about)
     return result
 
 
@@ -220,36 +221,11 @@ def _cast(column: pa.ChunkedArray, field: pa.Field, about: str) -> pa.ChunkedArr
             found=f"{column.type}: {error}",
             expected=f"{field.type}",
         ) from None
+    if pa.types.is_fixed_size_list(field.type):
+        cast = without_empty_lists(cast)
     if not field.nullable and cast.null_count:
         raise SchemaError(f"{about}: column {field.name} may not be NULL", found=f"{cast.null_count} NULLs")
     return cast
-
-
-def _check_values(table: pa.Table, about: str) -> None:
-    for field in table.schema:
-        column = table.column(field.name)
-        if column.null_count == len(column):
-            continue
-        facts = field.metadata
-        if b"values" in facts:
-            known = pa.array(facts[b"values"].decode().split(","))
-            wrong = column.filter(pc.invert(pc.is_in(column, value_set=known))).drop_null()
-            if len(wrong):
-                raise SchemaError(
-                    f"{about}: column {field.name} holds names outside its vocabulary",
-                    found=", ".join(map(str, wrong.unique().to_pylist()[:5])),
-                    expected=", ".join(known.to_pylist()),
-                )
-        if b"range" in facts:
-            low, high = (float(x) for x in facts[b"range"].decode().split(".."))
-            inside = pc.and_(pc.greater_equal(column, low), pc.less_equal(column, high))
-            wrong = column.filter(pc.invert(inside)).drop_null()
-            if len(wrong):
-                raise SchemaError(
-                    f"{about}: column {field.name} holds {len(wrong)} values out of range (a sentinel?)",
-                    found=", ".join(map(str, wrong.unique().to_pylist()[:5])),
-                    expected=f"{low:g} to {high:g}, or NULL for unknown",
-                )
 
 
 def _check_ids(table: pa.Table, kind: str, about: str) -> None:
@@ -282,15 +258,6 @@ def check_order(last: str | None, table: pa.Table, kind: str, about: str) -> str
         )
     end: str = ids[-1].as_py()
     return end
-
-
-def _check_label_rules(table: pa.Table, about: str) -> None:
-    soft_without_class = pc.and_(pc.is_valid(table.column("expression_probs")), pc.is_null(table.column("expression")))
-    if pc.any(soft_without_class).as_py():
-        raise SchemaError(
-            f"{about}: expression_probs without expression",
-            expected="a soft label also names its arg-max class, so that every question sees it",
-        )
 
 
 def describe(kind: str) -> list[tuple[str, str, str]]:

@@ -33,7 +33,7 @@ rows_of_labels = st.lists(
             "au12": st.sampled_from([0, 1]),
             "au12_intensity": st.just(3.0),
             "au17_intensity": st.just(1.0),
-            "landmarks": st.sampled_from([[1.0] * 136, [None] * 136]),
+            "landmarks": st.sampled_from([[1.0] * 136, [1.0, None] * 68]),
         },
     ),
     min_size=1,

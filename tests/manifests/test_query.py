@@ -14,11 +14,12 @@ import pyarrow as pa
 import pytest
 
 from manifests import cached, schema
+from manifests.cached import counts_sql
 from manifests.errors import QueryError, UnknownNameError
 from manifests.lake import Lake, LayerFacts
 from manifests.manifest import MANIFEST
 from manifests.query import VIEWS, connect, manifest_table, parse_where
-from manifests.vocabulary import AUS, TASKS, au_column
+from manifests.vocabulary import AUS, EXPRESSIONS, TASKS, au_column
 
 
 def fill(lake: Lake, dataset: str = "rafdb", expression: str = "fear", fingerprint: str = "one") -> None:
@@ -27,10 +28,11 @@ def fill(lake: Lake, dataset: str = "rafdb", expression: str = "fear", fingerpri
         facts = LayerFacts(fingerprint=fingerprint)
         rows = pa.table({"sample_id": ids, "dataset": [dataset] * 4, "subject_id": ["a", "a", "b", None]})
         step.write("samples", "", rows, facts)
+        probs = [float(name == expression) for name in EXPRESSIONS]
         labels = {
             "sample_id": ids[:3],
             "expression": [expression, None, "anger"],
-            "expression_probs": pa.array([[0, 0, 0, 0, 1, 0, 0, 0, 0], None, None], pa.list_(pa.float32(), 9)),
+            "expression_probs": pa.array([probs, None, None], pa.list_(pa.float32(), 9)),
             "au12": [1, 0, None],
             "landmarks": pa.array([[float(i) for i in range(136)], [None] * 136, None], pa.list_(pa.float32(), 136)),
         }
@@ -271,6 +273,26 @@ def test_the_same_fingerprint_with_other_labels_is_not_answered_from_the_cache(f
     assert full.query("select expression from manifest where sample_id = 'rafdb/0'").fetchall() == [("fear",)]
     fill(full, expression="anger")
     assert full.query("select expression from manifest where sample_id = 'rafdb/0'").fetchall() == [("anger",)]
+
+
+def test_a_manifest_that_other_code_would_make_otherwise_is_made_anew(
+    full: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    question = "select expression from manifest where sample_id = 'rafdb/0'"
+    assert full.query(question).fetchall() == [("fear",)]
+    write = cached.manifest_sql
+    monkeypatch.setattr(cached, "manifest_sql", lambda *given: write(*given).replace("l0.expression", "'anger'", 1))
+    assert full.query(question).fetchall() == [("anger",)]
+    assert len(stored(full)) == 2
+    monkeypatch.setattr(cached, "counts_sql", lambda table: f"{counts_sql(table)} limit 1")
+    assert len(connect(full).counts()) == 1
+
+
+def test_a_lake_that_moved_keeps_its_resolved_manifests(full: Lake, tmp_path: Path) -> None:
+    assert count(full) == 2
+    first = stored(full)
+    moved = Lake(full.home.rename(tmp_path / "moved"))
+    assert (count(moved), stored(moved)) == (2, first)
 
 
 def test_old_manifests_of_a_dataset_are_removed_and_those_of_others_stay(full: Lake) -> None:

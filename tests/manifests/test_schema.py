@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from manifests import schema
 from manifests.errors import SchemaError
+from manifests.vocabulary import EXPRESSIONS
 
 
 def labels(**columns: list[object]) -> pa.Table:
@@ -75,10 +76,81 @@ def test_a_null_id_is_refused() -> None:
         schema.conform(pa.table({"sample_id": pa.array(["a", None])}), "labels", "d")
 
 
-def test_a_soft_label_must_name_its_class() -> None:
-    probs = pa.array([[1.0] + [0.0] * 8], pa.list_(pa.float32(), 9))
-    with pytest.raises(SchemaError, match="arg-max"):
-        schema.conform(pa.table({"sample_id": ["a"], "expression_probs": probs}), "labels", "d")
+NAN, INF = float("nan"), float("inf")
+
+
+@pytest.mark.parametrize(
+    ("kind", "column", "value"),
+    [
+        *(("labels", "landmarks", [bad] * 136) for bad in (NAN, INF)),
+        ("labels", "landmarks", [1.0, NAN] + [None] * 134),
+        ("labels", "expression_votes", [NAN] * 11),
+        ("samples", "points5", [NAN] * 10),
+        ("samples", "box_x1", NAN),
+        ("samples", "time_s", INF),
+        ("samples", "age", NAN),
+        ("faces", "points5", [1.0] * 9 + [INF]),
+        ("crops", "transform", [NAN] * 6),
+    ],
+)
+def test_no_nan_and_no_infinity_enters_a_layer(kind: str, column: str, value: object) -> None:
+    field = schema.KINDS[kind].field(column)
+    required = {f.name: pa.nulls(1, f.type).fill_null(0 if f.type == pa.int32() else "d") for f in required_of(kind)}
+    with pytest.raises(SchemaError, match=column):
+        schema.conform(pa.table({**required, column: pa.array([value], field.type)}), kind, "d")
+
+
+def required_of(kind: str) -> list[pa.Field]:
+    return [field for field in schema.KINDS[kind] if not field.nullable]
+
+
+def soft(expression: str | None, probs: list[float]) -> pa.Table:
+    return labels(expression=["fear", expression], expression_probs=[None, probs])
+
+
+@pytest.mark.parametrize(
+    ("expression", "probs", "message"),
+    [
+        ("neutral", [NAN] * 9, "finite"),
+        ("neutral", [9.0, -3.0, -5.0] + [0.0] * 6, "below 0"),
+        ("neutral", [0.5] + [0.0] * 8, "sum"),
+        ("neutral", [0.4, 0.6] + [0.0] * 7, "largest"),
+        (None, [1.0] + [0.0] * 8, "arg-max"),
+    ],
+)
+def test_a_soft_label_is_a_distribution_whose_largest_is_its_class(
+    expression: str | None, probs: list[float], message: str
+) -> None:
+    with pytest.raises(SchemaError, match=message):
+        schema.conform(soft(expression, probs), "labels", "d labels/human")
+
+
+@settings(deadline=None)
+@given(st.lists(st.floats(0, 10, width=32), min_size=9, max_size=9).filter(lambda x: sum(x) > 1))
+def test_any_distribution_is_stored_under_its_largest_class_and_not_under_its_smallest(shares: list[float]) -> None:
+    probs = [share / sum(shares) for share in shares]
+    largest, smallest = (EXPRESSIONS[probs.index(pick(probs))] for pick in (max, min))
+    stored = schema.conform(soft(largest, probs), "labels", "d")["expression_probs"].to_pylist()
+    assert stored == [None, pytest.approx(probs)]
+    if min(probs) < max(probs) - 1e-3:
+        with pytest.raises(SchemaError, match="largest"):
+            schema.conform(soft(smallest, probs), "labels", "d")
+
+
+def test_votes_are_never_below_zero_and_may_be_unknown() -> None:
+    votes = [3.0] + [0.0] * 9 + [None]
+    assert schema.conform(labels(expression_votes=[votes]), "labels", "d")["expression_votes"].to_pylist() == [votes]
+    with pytest.raises(SchemaError, match="votes below 0"):
+        schema.conform(labels(expression_votes=[[-1.0] + [None] * 10]), "labels", "d")
+
+
+def test_a_list_of_nothing_but_nulls_is_null_also_in_a_slice() -> None:
+    rows: list[list[float | None] | None] = [[1.0] * 136, [None] * 136, None, [None, 2.0] * 68]
+    whole = pa.table({"sample_id": list("abcd"), "landmarks": pa.array(rows, pa.list_(pa.float32(), 136))})
+    chunked = pa.concat_tables([whole.slice(0, 2), whole.slice(2)])
+    for table, expected in ((whole, rows), (chunked, rows), (whole.slice(1), rows[1:])):
+        stored = schema.conform(table, "labels", "d")["landmarks"]
+        assert stored.to_pylist() == [row if row and any(row) else None for row in expected]
 
 
 def test_every_column_explains_itself() -> None:
