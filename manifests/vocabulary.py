@@ -164,8 +164,8 @@ def _synonyms(**groups: str) -> dict[str, str]:
 
 
 _EXPRESSION_SYNONYMS = _synonyms(
-    neutral="ne neutrality calm",
-    happiness="happy happily ha joy joyful happines smile",
+    neutral="ne neutrality",
+    happiness="happy happily ha joy joyful happines",
     sadness="sad sadly sa sadnes",
     surprise="surprised su suprise suprised surprize surprisingly",
     fear="fearful fearfully fe afraid scared",

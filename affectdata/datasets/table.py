@@ -40,7 +40,7 @@ A full map; everything but `file` is optional, and names on the right are column
     unit = "frame"                            # frame | clip | sequence
     rule = "consensus of two coders"
     expression = "emotion"                    # also: compound, mental_state
-    offered.expression = ["neutral", "happiness"]     # default: the names of the code table
+    offered.expression = ["neutral", "happiness"]     # default: the code table's names, else those seen
     valence = { column = "val", low = 1, high = 9 }   # mapped to -1..1; a bare name is in -1..1 already
     arousal = "arousal"
     au = "AU*"                                # or { 1 = "AU1", 12 = "smile" }; cells 0 or 1
@@ -62,6 +62,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pyarrow as pa
@@ -141,11 +142,19 @@ def find(folder: Folder) -> Distribution | None:
             expected="a path relative to that folder",
         )
     points = [p for p in folder.files if p.endswith(".pts")] if _has_pts(chosen) else []
+    labellings = [_labelling(chosen, source, columns) for source, columns in chosen.labels.items()]
+    seen = [_seen(folder, chosen, labelling) for labelling in labellings]
     return Distribution(
         folder,
         f"table {chosen.file}",
         (chosen.file, *points),
-        labellings=tuple(_labelling(chosen, source, columns) for source, columns in chosen.labels.items()),
+        warnings=tuple(
+            f"{labelling.source}: the classes on offer for {task} are taken to be those in the file: "
+            f"{', '.join(classes)}; the map may say offered.{task} = [...]"
+            for labelling, found in zip(labellings, seen, strict=True)
+            for task, classes in found.items()
+        ),
+        labellings=tuple(_with_seen(labelling, found) for labelling, found in zip(labellings, seen, strict=True)),
         protocols=tuple(
             ProtocolCard(name, p.truth, p.keys, f"column {p.column}") for name, p in chosen.protocols.items()
         ),
@@ -237,6 +246,27 @@ def _labelling(chosen: TableMap, source: str, given: LabelColumns) -> Labelling:
     tasks += [task for task in ("au", "au_intensity", "landmarks") if getattr(given, task)]
     base = "" if given.landmark_base is None else f"{given.landmark_base} (as the map says)"
     return Labelling(source, offered, dict.fromkeys(tasks, given.unit), given.rule, given.au_cut, base)
+
+
+def _seen(folder: Folder, chosen: TableMap, labelling: Labelling) -> dict[str, tuple[str, ...]]:
+    """Class task -> names in its column, for tasks whose offered classes neither the map nor a code table says."""
+    columns = chosen.labels[labelling.source].classes()
+    open_tasks = [task for task in columns if task not in labelling.offered]
+    if not open_tasks:
+        return {}
+    # What does not fit is refused when the table is read.
+    cells = Cells(_table(folder, chosen.file, Reject()), chosen.missing, chosen.codes, Reject())
+    found = {task: set(cells.names(columns[task], VOCABULARIES[task]).to_pylist()) for task in open_tasks}
+    ordered = {task: tuple(name for name in CLASSES[task] if name in names) for task, names in found.items()}
+    return {task: names for task, names in ordered.items() if names}
+
+
+def _with_seen(labelling: Labelling, seen: dict[str, tuple[str, ...]]) -> Labelling:
+    if not seen:
+        return labelling
+    note = f"offered {' and '.join(seen)}: the classes seen in the file"
+    rule = "; ".join(filter(None, (labelling.rule, note)))
+    return replace(labelling, offered={**labelling.offered, **seen}, rule=rule)
 
 
 def _has_pts(chosen: TableMap) -> bool:

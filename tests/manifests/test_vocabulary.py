@@ -42,6 +42,12 @@ def test_compound_names_are_read_with_blanks_and_hyphens() -> None:
     assert voc.COMPOUND.canonical("angrily-disgusted") == "angrily_disgusted"
 
 
+@pytest.mark.parametrize("name", ["calm", "smile"])
+def test_a_class_of_its_own_or_an_act_is_no_spelling_of_an_expression(name: str) -> None:
+    with pytest.raises(UnknownNameError):
+        voc.EXPRESSION.canonical(name)
+
+
 def test_an_unknown_name_lists_the_known_ones_and_the_nearest() -> None:
     with pytest.raises(UnknownNameError) as error:
         voc.EXPRESSION.canonical("happynes")

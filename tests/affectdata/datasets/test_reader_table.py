@@ -62,6 +62,17 @@ def test_names_need_no_codes_and_any_spelling_will_do(lake: Lake, mine: Callable
     assert {reason: r.count for reason, r in summary.rejects.items()} == {"unknown-code": 1}
 
 
+def test_without_a_code_table_the_names_seen_are_those_offered(lake: Lake, mine: Callable[..., IngestSummary]) -> None:
+    summary = mine("e\nsad\nHappy\nbored\n\n", "[labels.human]\nexpression = 'e'\nrule = 'one coder'\n")
+    facts = lake.layer("mine", "labels/human").facts
+    assert facts.offered == {"expression": ["happiness", "sadness"]}
+    assert facts.rule == "one coder; offered expression: the classes seen in the file"
+    assert any("happiness, sadness; the map may say offered.expression" in warning for warning in summary.warnings)
+    said = mine("e\nsad\n", "[labels.human]\nexpression = 'e'\noffered.expression = ['neutral', 'sadness']\n")
+    assert lake.layer("mine", "labels/human").facts.offered == {"expression": ["neutral", "sadness"]}
+    assert not said.warnings
+
+
 def test_integers_without_a_code_table_are_never_guessed(mine: Callable[..., IngestSummary]) -> None:
     with pytest.raises(DatasetError, match=r"no-code-table(.|\n)*\[codes.e\]"):
         mine("e\n0\n1\n3.0\n", "[labels.human]\nexpression = 'e'\n")
