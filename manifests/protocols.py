@@ -50,14 +50,23 @@ def truth_sources(lake: Lake, dataset: str, protocol: str) -> tuple[str, ...]:
         ProtocolError: The protocol names a source that a rule or a network made.
     """
     truth = tuple(protocol_layer(lake, dataset, protocol).facts.truth) or ("human",)
-    for source in truth:
+    return check_truth(truth, f"protocol {protocol} of {dataset}")
+
+
+def check_truth(sources: tuple[str, ...], about: str) -> tuple[str, ...]:
+    """The sources, if scoring may take them as truth.
+
+    Raises:
+        ProtocolError: One of them is what a rule or a network made.
+    """
+    for source in sources:
         if source.split("-")[0] in NEVER_TRUTH:
             raise ProtocolError(
-                f"protocol {protocol} of {dataset} names {source} as truth",
+                f"{about} names {source} as truth",
                 expected="labels that people gave, or a rule over them: human, human-*, derived-*, auto, tool-*",
                 then="score against human labels; co-*, teacher-* and landmarks-* may only train",
             )
-    return truth
+    return sources
 
 
 def roles(lake: Lake, dataset: str, protocol: str, *, task: str = "all", fold: int | None = None) -> pa.Table:
@@ -106,13 +115,30 @@ def identity(lake: Lake, dataset: str) -> pa.Table:
     """
     columns = ["sample_id", "dataset", "subject_id", "sequence_id", "group_id"]
     table = lake.read(dataset, "samples", columns)
-    hashes = [layer for layer in lake.layers(dataset) if layer.kind == "faces" and not layer.stale]
     pixel_hash = pa.nulls(table.num_rows, pa.string())
-    for layer in hashes:
+    for layer in faces_layers(lake, dataset):
         faces = lake.read(dataset, layer.key, ["sample_id", "pixel_hash"])
         at = pc.index_in(table["sample_id"], value_set=faces["sample_id"].combine_chunks())
         pixel_hash = pc.coalesce(pixel_hash, faces["pixel_hash"].combine_chunks().take(at))
     return table.append_column("pixel_hash", pixel_hash)
+
+
+def faces_layers(lake: Lake, dataset: str) -> list[Layer]:
+    """The layers that `identity` takes pixel hashes from: the fresh faces layers."""
+    return [layer for layer in lake.layers(dataset) if layer.kind == "faces" and not layer.stale]
+
+
+def unseen_pictures(lake: Lake, dataset: str) -> int:
+    """Samples with a picture that no fresh faces layer has looked at: one may be a copy of any other.
+
+    A picture that was looked at and could not be read has a row without a hash, and is no copy of anything.
+    """
+    samples = lake.read(dataset, "samples", ["sample_id", "path"])
+    left = samples.filter(pc.is_valid(samples["path"]))["sample_id"]
+    for layer in faces_layers(lake, dataset):
+        seen = lake.read(dataset, layer.key, ["sample_id"])["sample_id"].combine_chunks()
+        left = left.filter(pc.invert(pc.is_in(left, value_set=seen)))
+    return len(left)
 
 
 def known_keys(samples: pa.Table) -> tuple[str, ...]:

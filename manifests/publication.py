@@ -186,7 +186,7 @@ class Publication:
 
     def _fingerprints(self, key: str, parents: Sequence[str] | Mapping[str, str]) -> dict[str, str]:
         """Fingerprints of a layer's parents, which are those of the time of reading."""
-        if key in parents:
+        if key in self._ancestors(parents):
             raise LakeError(f"{key} of {self.dataset} cannot be made from itself", then="give it another name")
         if not isinstance(parents, Mapping):
             return {parent: self._fingerprint(parent) for parent in parents}
@@ -202,6 +202,18 @@ class Publication:
                     then=f"run again: {self.command}",
                 )
         return dict(parents)
+
+    def _ancestors(self, parents: Iterable[str]) -> set[str]:
+        """Keys of layers, and of all that they were made from."""
+        layers = {layer.key: layer for layer in self.lake.layers(self.dataset)} | self._written
+        found: set[str] = set()
+        left = list(parents)
+        while left:
+            key = left.pop()
+            if key not in found and key in layers:
+                left += layers[key].facts.parents
+            found.add(key)
+        return found
 
     def _commit(self) -> None:
         if not (self._written or self._linked or self._dropped or self._source_changed or self._drop_all):

@@ -103,7 +103,7 @@ def align(
     Raises:
         UnknownNameError: No such dataset, alignment, detector or policy.
         AffectError: The detector gives no points and the alignment needs them.
-        LakeError: Other crops were cut out with the faces that this run would replace.
+        LakeError: Other crops, or a protocol, were made with the faces that this run would replace.
         WeightsError: The detector's weights are not to be had.
         StorageError: The crops do not fit on the disk.
         LakeBusyError: Another process makes the same crops, or writes the dataset.
@@ -115,7 +115,7 @@ def align(
     done = _unchanged(plan)
     if done is not None:
         return done
-    plan.refuse_lost_crops()
+    plan.refuse_lost_layers()
     folder = lake.work(dataset, plan.step)
     with _alone(folder, plan):
         _remove_other_runs(folder, plan)
@@ -253,7 +253,7 @@ def _publish(plan: Plan, folder: Path) -> tuple[dict[str, int], int]:
             yield table
 
     with plan.lake.publish(plan.dataset, command=plan.crops_facts.command) as step:
-        plan.refuse_lost_crops()  # another run may have published crops meanwhile
+        plan.refuse_lost_layers()  # another run may have published crops meanwhile
         step.write("faces", plan.detector.name, face_tables(), plan.faces_facts, plan.faces_parents)
         crops = step.write(
             "crops", name, _joined(chunk.index() for chunk in done), plan.crops_facts, ("samples", faces)

@@ -159,11 +159,11 @@ class Plan:
         first = chunk.number * self.options.chunk
         return range(first, min(first + self.options.chunk, self.samples.num_rows))
 
-    def refuse_lost_crops(self) -> None:
-        """Look before faces are replaced: crops that were made from the old ones would be stale.
+    def refuse_lost_layers(self) -> None:
+        """Look before faces are replaced: crops and protocols that were made from the old ones would be stale.
 
         Raises:
-            LakeError: Fresh crops of another alignment, or of more samples than this run takes, depend on them.
+            LakeError: Fresh layers depend on them: a protocol, crops of another alignment, or of more samples.
         """
         layers = {layer.key: layer for layer in self.lake.layers(self.dataset) if not layer.stale}
         faces = f"faces/{self.detector.name}"
@@ -171,19 +171,19 @@ class Plan:
         old = layers.get(faces)
         if old is None or old.facts.fingerprint == coming.fingerprint:
             return
-        crops = [key for key, layer in layers.items() if layer.kind == "crops" and faces in layer.facts.parents]
+        made = [key for key, layer in layers.items() if faces in layer.facts.parents]
         if self.samples.num_rows >= old.rows:
-            crops = [key for key in crops if key != f"crops/{self.alignment.name}"]
-        if crops:
+            made = [key for key in made if key != f"crops/{self.alignment.name}"]
+        if made:
             before, now = old.facts.extra, coming.extra
             differ = sorted(name for name in before.keys() | now.keys() if before.get(name) != now.get(name))
             changes = [f"{name} {before.get(name, 'none')} -> {now.get(name, 'none')}" for name in differ]
             raise LakeError(
-                f"{faces} of {self.dataset} cannot be replaced: {', '.join(crops)} were cut out with it",
+                f"{faces} of {self.dataset} cannot be replaced: {', '.join(made)} depends on it",
                 found=", ".join(changes) or "it was made from other labels",
                 expected=f"the options that made {faces}, so that it stays as it is",
                 then="try out in another --lake, or first: "
-                + "; ".join(f"affect drop {self.dataset} {key}" for key in crops),
+                + "; ".join(f"affect drop {self.dataset} {key}" for key in made),
             )
 
     def disk_need(self, left: int) -> DiskNeed:

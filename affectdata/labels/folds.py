@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import Counter
 from dataclasses import dataclass
 
@@ -11,18 +10,26 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from affectdata.labels.partition import fold_numbers, held_out
 from manifests.errors import ProtocolError, UnknownNameError
 from manifests.lake import Lake
 from manifests.layer import LayerFacts
-from manifests.protocols import clusters, identity, known_keys, leaks, protocol_layer, roles
+from manifests.protocols import (
+    check_truth,
+    clusters,
+    faces_layers,
+    identity,
+    known_keys,
+    leaks,
+    protocol_layer,
+    roles,
+    unseen_pictures,
+)
 
 UNITS = {"subject": "subject", "sequence": "sequence", "group": "group", "duplicates": "pixels"}
 """What `--by` may name -> the key that every sample must then have."""
 
 STRATIFIABLE = ("expression", "compound", "mental_state")
-
-_MOST_PARTS = 20
-"""A hold-out is drawn as some of at most this many stratified parts: shares come in steps of 5 %."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +48,15 @@ class Draw:
     stratify: str | None = "expression"
     seed: int = 0
     truth: tuple[str, ...] = ()
+
+    def command(self, dataset: str, name: str) -> str:
+        """The command line that draws the same again."""
+        options = {"--name": name, "--by": self.by, "--folds": self.folds, "--holdout": self.holdout}
+        options |= {"--base": self.base, "--scored-as": self.scored_as if self.base else None}
+        options |= {"--stratify": self.stratify or "none"}
+        said = [(option, value) for option, value in options.items() if value is not None]
+        said += [*(("--truth", source) for source in self.truth), ("--seed", self.seed)]
+        return " ".join([f"affect folds {dataset}", *(f"{option} {value}" for option, value in said)])
 
 
 @dataclass(frozen=True)
@@ -74,23 +90,29 @@ def make_folds(lake: Lake, dataset: str, name: str, draw: Draw) -> FoldSummary:
     """Draw a protocol and publish it as `protocols/<name>`.
 
     Whatever shares a known subject, sequence, group or picture stays on one side, whichever of them `by` names;
-    `by` says which of them every sample must have.
+    `by` says which of them every sample must have. Pictures count as compared, and `pixels` as a key, only when a
+    faces layer has looked at every one of them.
 
     Raises:
         UnknownNameError: No such dataset, unit, base protocol or label.
-        ProtocolError: A key that samples lack, too few clusters, or neither or both of folds and hold-out.
+        ProtocolError: A key that samples lack, too few clusters, neither or both of folds and hold-out, or a name
+            that is the dataset's own or the base's.
+        StaleLayerError: The dataset was ingested again while this ran.
     """
     _check(draw)
+    _check_name(lake, dataset, name, draw)
+    fingerprints = lake.fingerprints(dataset)
     samples = identity(lake, dataset)
-    keys = known_keys(samples)
-    _check_unit(samples, draw, dataset)
+    unseen = unseen_pictures(lake, dataset)
+    keys = tuple(key for key in known_keys(samples) if key != "pixels" or not unseen)
+    _check_unit(samples, draw, dataset, unseen)
     role = _base_roles(lake, dataset, samples, draw)
     ignored = _set_leaks_aside(samples, role, keys)
     drawn = np.flatnonzero(role == "train")
     groups = clusters(samples.take(drawn), keys)
+    truth = _truth(lake, dataset, draw)
     strata = _strata(lake, dataset, draw).take(pa.array(drawn)) if draw.stratify else None
     part = _parts(groups, strata, draw)
-    truth = _truth(lake, dataset, draw)
     fold = pa.nulls(samples.num_rows, pa.int16())
     if draw.folds is not None:
         role[drawn] = "test"
@@ -107,9 +129,11 @@ def make_folds(lake: Lake, dataset: str, name: str, draw: Draw) -> FoldSummary:
             "fold": fold,
         }
     )
-    facts = LayerFacts(rule=_rule(draw), truth=list(truth), keys=list(keys), command=f"affect folds {dataset}")
-    with lake.publish(dataset, command=f"affect folds {dataset} --name {name}") as step:
-        step.write("protocols", name, table, facts, parents=_parents(lake, dataset, draw))
+    command = draw.command(dataset, name)
+    facts = LayerFacts(rule=_rule(draw, part, unseen), truth=list(truth), keys=list(keys), command=command)
+    parents = {key: fingerprints.get(key, "") for key in _parents(lake, dataset, draw, keys)}
+    with lake.publish(dataset, command=command) as step:
+        step.write("protocols", name, table, facts, parents=parents)
     counts = Counter(f"fold {f}" for f in part.tolist()) if draw.folds is not None else Counter(role.tolist())
     sizes = np.bincount(groups) if len(groups) else np.zeros(1, np.int64)
     return FoldSummary(dataset, name, dict(sorted(counts.items())), len(sizes), int(sizes.max()), keys, ignored)
@@ -129,21 +153,35 @@ def _check(draw: Draw) -> None:
         raise ProtocolError(f"folds: --holdout {draw.holdout}", expected="a share between 0 and 1, such as 0.1")
     if draw.stratify is not None and draw.stratify not in STRATIFIABLE:
         raise UnknownNameError("label to stratify by", draw.stratify, STRATIFIABLE)
+    if not 0 <= draw.seed < 2**32:
+        raise ProtocolError(f"folds: --seed {draw.seed}", expected="0 to 4294967295")
 
 
-def _check_unit(samples: pa.Table, draw: Draw, dataset: str) -> None:
+def _check_name(lake: Lake, dataset: str, name: str, draw: Draw) -> None:
+    then = f"affect folds {dataset} --name {name}-mine ..."
+    if name == draw.base:
+        raise ProtocolError(f"folds: protocol {name} cannot be its own --base", then=then)
+    key = f"protocols/{name}"
+    if lake.has(dataset, key) and "reader" in lake.layer(dataset, key).facts.extra:
+        raise ProtocolError(
+            f"folds: {name} is a protocol of {dataset} itself", expected="a name of your own", then=then
+        )
+
+
+def _check_unit(samples: pa.Table, draw: Draw, dataset: str, unseen: int) -> None:
     column = {"subject": "subject_id", "sequence": "sequence_id", "group": "group_id", "pixels": "pixel_hash"}
     missing = samples[column[UNITS[draw.by]]].null_count
-    if not missing:
-        return
     if draw.by == "duplicates":
-        if missing == samples.num_rows:
+        if unseen or missing == samples.num_rows:
             raise ProtocolError(
                 f"{dataset}: pictures have not been compared yet",
+                found=f"{unseen:,} pictures that no fresh faces layer has looked at",
                 expected="a faces layer, which holds a hash of every picture's pixels",
                 then=f"affect align {dataset} --detector whole --to resize48 (or any other alignment)",
             )
         return  # an unreadable picture has no hash and no copy
+    if not missing:
+        return
     known = ", ".join(known_keys(samples)) or "none"
     raise ProtocolError(
         f"{dataset}: {missing:,} of {samples.num_rows:,} samples have no {draw.by}",
@@ -197,9 +235,10 @@ def _truth(lake: Lake, dataset: str, draw: Draw) -> tuple[str, ...]:
     if draw.truth:
         for source in draw.truth:
             lake.layer(dataset, f"labels/{source}")
-        return draw.truth
+        return check_truth(draw.truth, f"folds: --truth for {dataset}")
     if draw.base:
-        return tuple(protocol_layer(lake, dataset, draw.base).facts.truth)
+        truth = tuple(protocol_layer(lake, dataset, draw.base).facts.truth)
+        return check_truth(truth, f"protocol {draw.base} of {dataset}")
     human = [layer.name for layer in lake.layers(dataset) if layer.kind == "labels" and layer.name.startswith("human")]
     if len(human) == 1:
         return (human[0],)
@@ -213,37 +252,36 @@ def _truth(lake: Lake, dataset: str, draw: Draw) -> tuple[str, ...]:
 
 def _parts(groups: NDArray[np.int64], strata: pa.Array | None, draw: Draw) -> NDArray[np.int64] | NDArray[np.bool_]:
     """Number of the test fold of each row, or whether a row is held out."""
-    from sklearn.model_selection import StratifiedGroupKFold
-
     count = len(np.unique(groups))
-    parts = draw.folds if draw.folds is not None else min(_MOST_PARTS, count)
-    if count < max(parts, 2):
+    needed = draw.folds or 2
+    if count < needed:
+        raise ProtocolError(f"only {count} clusters of samples that must stay together", expected=f"at least {needed}")
+    codes = np.zeros(len(groups), np.int64)
+    if strata is not None:
+        codes = np.asarray(strata.dictionary_encode().indices).astype(np.int64)
+    if draw.folds is None:
+        return held_out(groups, codes, float(draw.holdout or 0), draw.seed)
+    number = fold_numbers(groups, codes, draw.folds, draw.seed)
+    if not np.bincount(number, minlength=draw.folds).all():
         raise ProtocolError(
-            f"only {count} clusters of samples that must stay together", expected=f"at least {max(parts, 2)}"
+            f"folds: one of {draw.folds} folds would be empty",
+            found=f"{count} clusters, the largest of {np.bincount(groups).max():,} of {len(groups):,} samples",
+            then="ask for fewer --folds",
         )
-    codes = np.zeros(len(groups), np.int64) if strata is None else np.asarray(strata.dictionary_encode().indices)
-    if np.bincount(codes).max() < parts:  # no class is large enough to lie in every part
-        codes = np.zeros(len(groups), np.int64)
-    splitter = StratifiedGroupKFold(n_splits=parts, shuffle=True, random_state=draw.seed)
-    number = np.zeros(len(groups), np.int64)
-    with warnings.catch_warnings():  # a class rarer than the number of parts cannot lie in each of them
-        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
-        for fold, (_, test) in enumerate(splitter.split(codes, codes, groups)):
-            number[test] = fold
-    if draw.holdout is None:
-        return number
-    return number < max(1, round(draw.holdout * parts))
+    return number
 
 
-def _parents(lake: Lake, dataset: str, draw: Draw) -> list[str]:
-    compared = draw.by == "duplicates"
-    faces = [layer.key for layer in lake.layers(dataset) if compared and layer.kind == "faces" and not layer.stale]
+def _parents(lake: Lake, dataset: str, draw: Draw, keys: tuple[str, ...]) -> list[str]:
+    faces = [layer.key for layer in faces_layers(lake, dataset)] if "pixels" in keys else []
     labels = [f"labels/{source}" for source in _truth(lake, dataset, draw)] if draw.stratify else []
     return ["samples", *faces, *labels, *([f"protocols/{draw.base}"] if draw.base else [])]
 
 
-def _rule(draw: Draw) -> str:
-    what = f"{draw.folds} folds" if draw.folds is not None else f"hold-out of {draw.holdout:g}"
+def _rule(draw: Draw, part: NDArray[np.int64] | NDArray[np.bool_], unseen: int) -> str:
+    what = (
+        f"{draw.folds} folds" if draw.folds is not None else f"hold-out of {draw.holdout:g} ({part.mean():.4g} drawn)"
+    )
     base = f" of the training samples of {draw.base}, whose {draw.scored_as} is scored" if draw.base else ""
     strata = f", stratified by {draw.stratify}" if draw.stratify else ""
-    return f"{what}{base}, by {draw.by}{strata}, seed {draw.seed}"
+    pictures = f", {unseen} pictures not compared" if unseen else ""
+    return f"{what}{base}, by {draw.by}{strata}, seed {draw.seed}{pictures}"

@@ -138,10 +138,15 @@ def test_a_layer_notes_the_parents_it_was_read_from(lake: Lake) -> None:
     assert lake.layer("rafdb", "labels/co-du2014").facts.parents == read == {"samples": "one"}
 
 
-def test_no_layer_is_its_own_parent(lake: Lake) -> None:
+def test_no_layer_is_its_own_parent_nor_made_from_what_was_made_from_it(lake: Lake) -> None:
     publish(lake)
     with pytest.raises(LakeError, match="from itself"), lake.publish("rafdb", command="x") as step:
         step.write("labels", "human", labels(3), parents=["samples", "labels/human"])
+    with lake.publish("rafdb", command="x") as step:
+        step.write("labels", "co-a", labels(3), parents=["labels/human"])
+        step.write("labels", "co-b", labels(3), parents=["labels/co-a"])
+    with pytest.raises(LakeError, match="from itself"), lake.publish("rafdb", command="x") as step:
+        step.write("labels", "co-a", labels(3), parents=["labels/co-b"])
 
 
 def test_dropping_a_crops_layer_drops_its_shards(lake: Lake, tmp_path: Path) -> None:

@@ -152,7 +152,7 @@ def test_a_trial_never_replaces_the_faces_that_crops_were_cut_out_with(toy: Lake
 
 def test_faces_found_otherwise_never_make_other_crops_stale(toy: Lake) -> None:
     align(toy, "toy", detector="dataset", options=replace(SMALL, limit=2))
-    with pytest.raises(LakeError, match="crops/arcface112 were cut out with it"):
+    with pytest.raises(LakeError, match="crops/arcface112 depends on it"):
         align(toy, "toy", alignment="fbn96", detector="dataset", options=SMALL)
     align(toy, "toy", detector="dataset", options=SMALL)
     align(toy, "toy", alignment="fbn96", detector="dataset", options=SMALL)

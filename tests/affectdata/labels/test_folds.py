@@ -10,7 +10,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
+from affectdata.labels import partition
 from affectdata.labels.folds import Draw, make_folds
+from affectdata.labels.partition import fold_numbers, held_out
 from manifests.errors import ProtocolError
 from manifests.lake import Lake, LayerFacts
 from manifests.protocols import clusters, identity, leaks, roles
@@ -132,3 +134,115 @@ def test_truth_must_be_named_where_there_are_two_human_labellings(lake: Lake) ->
         make_folds(lake, "d", "x", Draw(by="subject", folds=2))
     make_folds(lake, "d", "x", Draw(by="subject", folds=2, truth=("human-second",)))
     assert lake.layer("d", "protocols/x").facts.truth == ["human-second"]
+
+
+def test_the_datasets_own_protocol_is_never_drawn_over(lake: Lake) -> None:
+    publish(lake, [f"s{i}" for i in range(20)], base=["train"] * 15 + ["test"] * 5)
+    ids = lake.read("d", "samples", ["sample_id"])
+    table = ids.append_column("task", pa.array(["all"] * 20)).append_column("role", pa.array(["train"] * 20))
+    with lake.publish("d", command="x") as step:
+        step.write("protocols", "official", table, LayerFacts(extra={"reader": "d"}), parents=["samples"])
+    with pytest.raises(ProtocolError, match="official is a protocol of d itself"):
+        make_folds(lake, "d", "official", Draw(by="subject", holdout=0.2))
+
+
+def test_a_protocol_is_not_its_own_base_and_may_be_drawn_again(lake: Lake) -> None:
+    publish(lake, [f"s{i}" for i in range(40)])
+    make_folds(lake, "d", "mine", Draw(by="subject", holdout=0.2))
+    with pytest.raises(ProtocolError, match="its own --base"):
+        make_folds(lake, "d", "mine", Draw(by="subject", holdout=0.2, base="mine"))
+    make_folds(lake, "d", "mine", Draw(by="subject", holdout=0.3))
+    assert not lake.layer("d", "protocols/mine").stale
+
+
+def with_paths(lake: Lake, seen: int, unreadable: int = 0) -> None:
+    """Twenty samples with pictures, of which a faces layer has looked at the first `seen`."""
+    ids = [f"d/{i:04d}" for i in range(20)]
+    hashes = [None if i < unreadable else f"p{i}" for i in range(seen)]
+    with lake.publish("d", command="x") as step:
+        step.source(Path("/data"), "one")
+        samples = {"sample_id": ids, "dataset": ["d"] * 20, "subject_id": [f"s{i}" for i in range(20)]}
+        paths = [*(f"{i}.png" for i in range(19)), None]
+        step.write("samples", "", pa.table(samples | {"path": paths}), LayerFacts("one"))
+        step.write("labels", "human", pa.table({"sample_id": ids, "expression": ["fear"] * 20}), parents=["samples"])
+        status = ["unreadable" if h is None else "found" for h in hashes]
+        faces = {"sample_id": ids[:seen], "status": status, "pixel_hash": pa.array(hashes, pa.string())}
+        step.write("faces", "whole", pa.table(faces), parents=["samples"])
+
+
+def test_pixels_are_a_key_only_where_every_picture_was_looked_at(lake: Lake) -> None:
+    with_paths(lake, seen=18)
+    make_folds(lake, "d", "some", Draw(by="subject", folds=2))
+    facts = lake.layer("d", "protocols/some").facts
+    assert facts.keys == ["subject"]
+    assert "1 pictures not compared" in facts.rule
+    assert "faces/whole" not in facts.parents
+    with pytest.raises(ProtocolError, match="affect align d"):
+        make_folds(lake, "d", "x", Draw(by="duplicates", folds=2))
+
+
+def test_a_protocol_that_keeps_pixels_apart_depends_on_the_faces_whatever_its_unit(lake: Lake) -> None:
+    with_paths(lake, seen=19, unreadable=2)
+    for by in ("subject", "duplicates"):
+        make_folds(lake, "d", by, Draw(by=by, folds=2))
+        facts = lake.layer("d", f"protocols/{by}").facts
+        assert facts.keys == ["subject", "pixels"]
+        assert "faces/whole" in facts.parents
+
+
+@pytest.mark.parametrize("source", ["co-du2014", "teacher-run1"])
+def test_labels_of_a_rule_or_a_network_are_no_truth_to_draw_for(lake: Lake, source: str) -> None:
+    publish(lake, ["a", "b", "c", "d"])
+    with lake.publish("d", command="x") as step:
+        ids = lake.read("d", "samples", ["sample_id"])
+        fear = ids.append_column("expression", pa.array(["fear"] * 4))
+        step.write("labels", source, fear, parents=["samples"])
+    with pytest.raises(ProtocolError, match=source):
+        make_folds(lake, "d", "x", Draw(by="subject", folds=2, truth=(source,)))
+
+
+def test_a_protocol_says_which_command_drew_it_and_the_share_it_got(lake: Lake) -> None:
+    publish(lake, [f"s{i}" for i in range(5)])
+    make_folds(lake, "d", "x", Draw(by="subject", holdout=0.1, seed=3, stratify=None, truth=("human",)))
+    facts = lake.layer("d", "protocols/x").facts
+    expected = "affect folds d --name x --by subject --holdout 0.1 --stratify none --truth human --seed 3"
+    assert facts.command == expected
+    assert "hold-out of 0.1 (0.2 drawn)" in facts.rule
+
+
+@pytest.mark.parametrize("share", [0.98, 0.9, 1 / 3, 0.1, 0.02, 0.004, 0.002, 0.999])
+def test_a_hold_out_of_many_clusters_has_the_share_asked_for(share: float) -> None:
+    groups = np.arange(1000)
+    held = held_out(groups, groups % 3, share, 0)
+    assert abs(held.mean() - share) <= 0.003
+    assert 0 < held.sum() < 1000
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 30), st.integers(0, 3)), min_size=2, max_size=60),
+    st.floats(0.001, 0.999),
+    st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_a_hold_out_is_whole_clusters_and_neither_side_is_empty(
+    rows: list[tuple[int, int]], share: float, many: bool
+) -> None:
+    groups = np.unique([group for group, _ in rows], return_inverse=True)[1]
+    classes = np.unique([name for _, name in rows], return_inverse=True)[1]
+    assume(groups.max() > 0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(partition, "LONG_SEARCH", 1 if many else 100_000)
+        held = held_out(groups, classes, share, 0)
+    assert 0 < held.sum() < len(held)
+    assert not set(groups[held]) & set(groups[~held])
+
+
+def test_very_many_clusters_are_cut_evenly_and_by_class() -> None:
+    groups = np.arange(400_000) // 2  # whole clusters of two rows of the same class
+    groups = np.concatenate([groups, np.arange(200_000, 250_000)])
+    classes = groups % 10 // 9  # a tenth of the clusters are of a rarer class
+    number = fold_numbers(groups, classes, 5, 1)
+    assert all(len(set(part)) == 1 for part in number[:400_000].reshape(-1, 2)[:1000])
+    counts = np.array([np.bincount(classes[number == fold], minlength=2) for fold in range(5)])
+    assert (np.ptp(counts, axis=0) <= 4).all()
+    assert (number != fold_numbers(groups, classes, 5, 2)).any()
