@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from cli.printing import Form, Grid, note, show, write_csv, write_json
-from manifests.errors import QueryError
+from manifests.errors import QueryError, StorageError
 from manifests.storage import storage_errors
 
 if TYPE_CHECKING:
@@ -37,7 +37,10 @@ def answer_form(form: AnswerForm | None, out: Path | None) -> AnswerForm:
 
     Raises:
         QueryError: A form that needs a file, or a file whose name says nothing.
+        StorageError: No file may be there.
     """
+    if out is not None:
+        check_place(out)
     if form is AnswerForm.parquet and out is None:
         raise QueryError("Parquet is not written to the terminal", then="name a file: --out FILE.parquet")
     if form is None and out is not None:
@@ -47,6 +50,21 @@ def answer_form(form: AnswerForm | None, out: Path | None) -> AnswerForm:
     if form is AnswerForm.table and out is not None:
         raise QueryError("a table is for the terminal", then="--format csv, json or parquet with --out")
     return form or AnswerForm.table
+
+
+def check_place(file: Path) -> Path:
+    """The name of a file to write, if a file may be there: said before the work, not after it.
+
+    Raises:
+        StorageError: Its folder is none, or the name is that of a folder.
+    """
+    if not file.parent.is_dir():
+        raise StorageError(
+            f"{file} cannot be written", found=f"no folder {file.parent}", then=f"mkdir -p {file.parent}, or another name"
+        )
+    if file.is_dir():
+        raise StorageError(f"{file} cannot be written", found="a folder of that name", expected="the name of a file")
+    return file
 
 
 def write_answer(answer: pa.RecordBatchReader, form: AnswerForm, out: Path | None, most_rows: int | None) -> None:

@@ -22,11 +22,11 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
     epilog=examples(
         ("affect demo", "the whole way, on synthetic faces"),
-        ("affect ingest rafdb /data/RAF-DB", "read a dataset into ./lake"),
+        ("affect ingest fer2013 /data/fer2013plus", "read a dataset into ./lake"),
         ("affect coverage", "what is labelled, by whom"),
         ('affect sql "select dataset, count(*) from manifest group by all"', ""),
-        ("affect align", "cut the faces out, once"),
-        ("affect train multitask-baseline", "train a recipe"),
+        ("affect align fer2013 --to resize48 --gray", "cut the faces out, once"),
+        ("affect train ferplus-baseline", "train a recipe"),
     ),
 )
 

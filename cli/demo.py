@@ -79,8 +79,10 @@ def _workplace(folder: Path | None, *, keep: bool) -> Iterator[Path]:
     """A folder to work in; a temporary one is removed at the end, others are named.
 
     Raises:
-        AffectError: The folder holds something already.
+        AffectError: The folder holds something already, or cannot be one.
     """
+    if folder is not None and not _may_become_folder(folder):
+        raise AffectError(f"folder {folder} cannot be made", found="a file in its place", expected="a new folder")
     if folder is not None and folder.exists() and any(folder.iterdir()):
         raise AffectError(f"folder {folder} is not empty", expected="a new or empty folder for the demo")
     home = Path(tempfile.mkdtemp(prefix="affect-demo-")) if folder is None else folder.absolute()
@@ -92,6 +94,11 @@ def _workplace(folder: Path | None, *, keep: bool) -> Iterator[Path]:
             say(["The demo's temporary folder is removed; `affect demo --folder DIR` keeps everything."])
         else:
             say([f"Lake: {home / 'lake'}", f"Run:  {home / 'runs' / RECIPE}"])
+
+
+def _may_become_folder(path: Path) -> bool:
+    """Whether nothing but folders lies on the way to it."""
+    return next(place for place in (path.absolute(), *path.absolute().parents) if place.exists()).is_dir()
 
 
 def _write_twins(data: Path, samples: int) -> None:

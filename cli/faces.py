@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from cli.answers import check_place
 from cli.examples import with_examples
 from cli.printing import note, say
 from cli.progress import Advance, progress
@@ -73,6 +74,8 @@ def align(
     from affectdata.faces.sheet import write_sheet
 
     lake = session(context).lake()
+    if preview is not None:
+        check_place(preview)
     given: dict[str, Any] = {"no_face": no_face, "max_side": max_side, "score": score}
     given |= {"workers": workers, "limit": limit, "gray": gray, "ignore_space": ignore_space}
     options = AlignOptions(**{name: value for name, value in given.items() if value is not None})

@@ -22,7 +22,7 @@ class Unit(StrEnum):
 
 
 @with_examples(
-    ("affect folds rafdb --name five --by subject --folds 5", ""),
+    ("affect folds rafdb --name five --by duplicates --folds 5", ""),
     ("affect folds rafdb --name tuned --by duplicates --holdout .1 --base official", ""),
 )
 def folds(

@@ -9,7 +9,7 @@ import typer
 
 from cli.examples import with_examples
 from cli.printing import Csv, Grid, Json, form_of, say, show
-from cli.session import session
+from cli.session import known_dataset, session
 
 
 @with_examples(
@@ -23,7 +23,8 @@ def layers(
     as_csv: Csv = False,
 ) -> None:
     """List the layers of the lake: rows, whether they are stale, and the rule that made them."""
-    found = session(context).lake().layers(dataset)
+    lake = session(context).lake()
+    found = lake.layers(known_dataset(lake, dataset) if dataset else None)
     columns = ("dataset", "layer", "rows", "stale", "rule", "made_by")
     rows = [(x.dataset, x.key, x.rows, x.stale or None, x.facts.rule or None, x.facts.command or None) for x in found]
     show(Grid(columns, rows), form_of(as_json, as_csv))

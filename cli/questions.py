@@ -12,7 +12,7 @@ import typer
 from cli.answers import AnswerForm, answer_form, write_answer
 from cli.examples import with_examples
 from cli.printing import Csv, Form, Grid, Json, form_of, note, show
-from cli.session import session
+from cli.session import known_dataset, session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,11 +101,12 @@ def _known_together(lake: Lake, sources: Sequence[str] | None, datasets: Sequenc
     from manifests.coverage import manifest_coverage
     from manifests.query import DEFAULT_SOURCES, connect
 
+    wanted = {known_dataset(lake, name) for name in datasets or ()}
     found = manifest_coverage(connect(lake, sources or DEFAULT_SOURCES))
     rows = [
         (one.dataset, ", ".join(sorted(tasks)) or "nothing", count)
         for one in found
-        if not datasets or one.dataset in datasets
+        if not wanted or one.dataset in wanted
         for tasks, count in sorted(one.patterns.items(), key=lambda item: -item[1])
     ]
     return Grid(("dataset", "known", "samples"), rows)

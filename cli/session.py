@@ -29,3 +29,16 @@ def session(context: typer.Context) -> Session:
     """The session that the `affect` callback put into the context."""
     found: Session = context.find_object(Session) or Session((Path("lake"),))
     return found
+
+
+def known_dataset(lake: Lake, name: str) -> str:
+    """The name, if the lake holds a dataset of that name.
+
+    Raises:
+        UnknownNameError: It does not.
+    """
+    from manifests.errors import UnknownNameError
+
+    if name not in (names := lake.datasets()):
+        raise UnknownNameError("dataset in the lake", name, names, f"affect ingest {name} PATH")
+    return name

@@ -11,6 +11,7 @@ import typer
 from cli.examples import with_examples
 from cli.printing import Csv, Form, Grid, Json, form_of, say, show
 from cli.session import session
+from manifests.errors import RunError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -78,11 +79,17 @@ def train(
     run = fit(
         chosen,
         lake,
-        runs / (name or chosen.name),
+        _runs_folder(runs) / (name or chosen.name),
         resume=resume,
         machine=Machine(device, devices),
     )
     say([f"run: {run.path}"])
+
+
+def _runs_folder(folder: Path) -> Path:
+    if folder.exists() and not folder.is_dir():
+        raise RunError(f"runs folder {folder}", found="a file, no folder", expected="a folder of run folders")
+    return folder
 
 
 def _changes(given: Sequence[str], max_minutes: float | None) -> dict[str, object]:
@@ -211,7 +218,7 @@ def _score_grid(scores: Scores) -> Grid:
 
 def run_folder(run: str, runs: Path) -> Path:
     """The folder that a name under the runs folder, or a path, stands for."""
-    return Path(run) if Path(run).is_dir() and (Path(run) / "facts.json").exists() else runs / run
+    return Path(run) if Path(run).is_dir() and (Path(run) / "facts.json").exists() else _runs_folder(runs) / run
 
 
 @with_examples(("affect runs", "every run in ./runs"), ("affect runs --csv", "for a spreadsheet"))
@@ -221,4 +228,4 @@ def runs(folder: Runs = RUNS, as_json: Json = False, as_csv: Csv = False) -> Non
     from trainer.run import runs as list_runs
 
     columns = [f.name for f in fields(RunLine)]
-    show(Grid(columns, [[getattr(line, c) for c in columns] for line in list_runs(folder)]), form_of(as_json, as_csv))
+    show(Grid(columns, [[getattr(line, c) for c in columns] for line in list_runs(_runs_folder(folder))]), form_of(as_json, as_csv))

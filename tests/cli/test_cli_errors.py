@@ -16,6 +16,7 @@ import typer
 from cli.app import app
 from cli.errors import INTERRUPTED, USER_ERROR, run
 from manifests.errors import LakeError
+from manifests.lake import Lake
 
 
 @pytest.fixture
@@ -126,6 +127,34 @@ def test_without_a_lake_or_dataset_every_command_says_what_is_missing(
     said = capsys.readouterr()
     assert said.err.startswith("affect: ")
     assert "Traceback" not in said.err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["sql", "select 1", "--out", "no/dir/a.csv"], "no folder no/dir"),
+        (["sql", "select 1", "--out", "file/a.csv"], "no folder file"),
+        (["sql", "select 1", "--out", "folder.csv"], "a folder of that name"),
+        (["align", "--preview", "no/dir/a.png"], "no folder no/dir"),
+        (["demo", "--folder", "file"], "a file in its place"),
+        (["demo", "--folder", "file/below"], "a file in its place"),
+        (["runs", "--runs", "file"], "no folder"),
+        (["train", "demo", "--runs", "file"], "no folder"),
+        (["layers", "-d", "nope"], "unknown dataset in the lake 'nope'"),
+        (["coverage", "-d", "nope"], "unknown dataset in the lake 'nope'"),
+        (["coverage", "--together", "-d", "nope"], "unknown dataset in the lake 'nope'"),
+    ],
+)
+def test_a_place_or_dataset_that_cannot_be_is_one_clear_error(
+    arguments: list[str], said: str, lake: Lake, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(lake.home.parent)
+    Path("file").touch()
+    Path("folder.csv").mkdir()
+    assert run(["--lake", "lake", *arguments]) == USER_ERROR
+    error = capsys.readouterr().err
+    assert said in error
+    assert "Traceback" not in error
 
 
 def test_ctrl_c_in_a_process_of_its_own_ends_it_with_130(tmp_path: Path) -> None:
