@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from trainer.losses.masked import MaskedLoss
 from trainer.losses.registry import build_loss
@@ -41,8 +43,7 @@ def network_for(recipe: Recipe, size: tuple[int, int]) -> HardSharing:
     spec = BackboneSpec(chosen.name, chosen.pretrained, chosen.in_chans, chosen.stem, chosen.kwargs)
     network = HardSharing(build_backbone(spec), heads_for(recipe.tasks))
     check_composition(network, losses_for(recipe.tasks), picture=(chosen.in_chans, *size))
-    # Channels last: the layout in which convolutions are fastest, by 10 times in bfloat16 on a CPU.
-    return network.to(memory_format=torch.channels_last)
+    return laid_out(network)
 
 
 def heads_for(tasks: Tasks) -> list[HeadSpec]:
@@ -57,6 +58,27 @@ def heads_for(tasks: Tasks) -> list[HeadSpec]:
     if tasks.landmarks:
         heads.append(landmark_head())
     return heads
+
+
+def laid_out(network: HardSharing) -> HardSharing:
+    """The network, and each batch it is given, in the memory layout in which it is fast and safe.
+
+    Channels last is that layout: 10 times faster in bfloat16 on a CPU. But there the weight gradient of a 1 x 1
+    convolution with a stride over fewer than 16 channels (the stem of RepVGG) writes beyond its memory in oneDNN
+    (found with PyTorch 2.15 on x86: 3 channels at 96 pixels abort the process), so such networks stay as they are.
+    """
+    strided = (
+        module.kernel_size == (1, 1) and module.stride != (1, 1) and module.in_channels < 16
+        for module in network.modules()
+        if isinstance(module, nn.Conv2d)
+    )
+    layout = torch.contiguous_format if any(strided) else torch.channels_last
+    network.register_forward_pre_hook(partial(_relaid, layout))
+    return network.to(memory_format=layout)
+
+
+def _relaid(layout: torch.memory_format, _: nn.Module, pictures: tuple[Tensor]) -> tuple[Tensor]:
+    return (pictures[0].contiguous(memory_format=layout),)
 
 
 @torch.no_grad()
