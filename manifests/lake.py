@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from manifests import schema
 from manifests.errors import LakeError, LakeVersionError, UnknownNameError
 from manifests.layer import SINGLE, Layer, LayerFacts, layer_key, read_layer, with_staleness
-from manifests.storage import storage_errors
+from manifests.storage import storage_errors, sync
 
 if TYPE_CHECKING:
     from manifests.publication import Publication
@@ -48,7 +48,7 @@ class Source:
 class _Cached:
     """Layers of one generation as read once; a generation never changes after it is published."""
 
-    layers: dict[Path, list[Layer]] = field(default_factory=dict)
+    layers: dict[tuple[Path, int, int], list[Layer]] = field(default_factory=dict)
 
 
 class Lake:
@@ -99,11 +99,14 @@ class Lake:
         return sorted(with_staleness(merged.values()), key=lambda layer: layer.key)
 
     def _generation_layers(self, dataset: str, generation: Path) -> list[Layer]:
-        if generation not in self._cached.layers:
+        state = generation.stat()
+        # A dataset that was dropped and ingested again counts its generations from one again.
+        which = (generation, state.st_ino, state.st_mtime_ns)
+        if which not in self._cached.layers:
             files = sorted(generation.rglob("*.parquet"))
             keys = [file.relative_to(generation).as_posix().removesuffix(".parquet") for file in files]
-            self._cached.layers[generation] = [read_layer(dataset, k, f) for k, f in zip(keys, files, strict=True)]
-        return self._cached.layers[generation]
+            self._cached.layers[which] = [read_layer(dataset, k, f) for k, f in zip(keys, files, strict=True)]
+        return self._cached.layers[which]
 
     def layer(self, dataset: str, key: str) -> Layer:
         """One layer by its key, such as `labels/human`.
@@ -236,7 +239,8 @@ def _is_dataset(path: Path) -> bool:
 def _create(path: Path) -> None:
     if (path / "lake.toml").exists():
         return
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+    # A process killed while it made the lake leaves these; no file of anybody else has such a name.
+    if path.exists() and (not path.is_dir() or {p.name for p in path.iterdir()} - {"lake.toml.new", ".locks"}):
         raise LakeError(
             f"{path} is not a lake",
             found="other files in it",
@@ -251,7 +255,9 @@ def _create(path: Path) -> None:
 def _write_version(path: Path, version: int) -> None:
     fresh = path / "lake.toml.new"
     fresh.write_text(f"# A lake of affectdata: one folder of Parquet layers per dataset.\nschema = {version}\n")
+    sync(fresh)
     fresh.replace(path / "lake.toml")
+    sync(path)
 
 
 def _version(path: Path) -> int:

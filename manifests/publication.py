@@ -147,7 +147,17 @@ class Publication:
 
     def source(self, root: Path, distribution: str) -> None:
         """Say where the dataset's media lie and which distribution was found there."""
-        text = f"root = {json.dumps(str(root.absolute()))}\ndistribution = {json.dumps(distribution)}\n"
+        where = str(root.absolute())
+        try:
+            where.encode()
+        except UnicodeEncodeError:
+            raise LakeError(
+                f"folder {where.encode(errors='backslashreplace').decode()} of {self.dataset}",
+                found="a name that is not UTF-8",
+                expected="a path that can be written down as text",
+                then="rename the folder, or name it through a link",
+            ) from None
+        text = f"root = {_toml(where)}\ndistribution = {_toml(distribution)}\n"
         (self._staging / "source.toml").write_text(text, encoding="utf-8")
         self._source_changed = True
 
@@ -256,6 +266,10 @@ class Publication:
         (self.lake.home / self.dataset).unlink()
         sync(self.lake.home)
         shutil.rmtree(self._folder, ignore_errors=True)
+        # What was made from the dataset's pictures and labels goes with it: it may be licensed.
+        shutil.rmtree(self.lake.home / ".work" / self.dataset, ignore_errors=True)
+        for file in (self.lake.cache / "manifest").glob(f"{self.dataset}.*"):
+            file.unlink(missing_ok=True)
 
     def _current_file(self, relative: str) -> Path:
         if self._current is None:
@@ -275,6 +289,11 @@ class Publication:
             owner = relative.removesuffix(".parquet") if relative.endswith(".parquet") else _shard_owner(relative)
             if path.is_file() and owner not in gone and not (self._staging / relative).exists():
                 yield relative
+
+
+def _toml(text: str) -> str:
+    """A TOML string: as JSON, but beyond the basic plane JSON's escapes are no TOML, and DEL must be escaped."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def _shard_owner(relative: str) -> str:

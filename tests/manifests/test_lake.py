@@ -336,3 +336,36 @@ def test_a_kill_at_any_point_leaves_the_old_or_the_new_generation(
     publish(Lake(lake.home), count=5, value=0, fingerprint="two")
     assert contents(lake) == contents(expected)
     assert not list(lake.home.rglob("*.new"))
+
+
+@pytest.mark.parametrize("name", ["\U0001f600 faces", 'a "b" \\ c', "\x7f\n\t", "\u00e9"])
+def test_a_root_of_any_text_comes_back(lake: Lake, name: str) -> None:
+    with lake.publish("rafdb", command="x") as step:
+        step.source(Path("/data") / name, "basic")
+        step.write("samples", "", samples(1))
+    assert lake.root("rafdb") == Path("/data") / name
+
+
+def test_a_root_that_is_no_text_is_refused(lake: Lake) -> None:
+    with pytest.raises(LakeError, match="not UTF-8"), lake.publish("rafdb", command="x") as step:
+        step.source(Path(os.fsdecode(b"/data/\xff")), "basic")
+
+
+def test_a_lake_whose_making_was_killed_is_made(tmp_path: Path) -> None:
+    (tmp_path / "lake.toml.new").write_text("sch")
+    assert Lake(tmp_path, create=True).datasets() == []
+
+
+def test_a_dropped_dataset_leaves_nothing_behind_and_is_read_anew(lake: Lake) -> None:
+    publish(lake, count=3)
+    other = Lake(lake.home)  # another process that has read the layers
+    other.layers("rafdb")
+    (lake.work("rafdb", "align") / "chunk-00000.u8").write_bytes(b"pixels")
+    cached = lake.cache / "manifest" / "rafdb.abc.parquet"
+    cached.parent.mkdir(parents=True)
+    cached.write_bytes(b"labels")
+    lake.drop_dataset("rafdb")
+    assert not cached.exists()
+    assert not (lake.home / ".work" / "rafdb").exists()
+    publish(lake, count=5, fingerprint="two")
+    assert other.layer("rafdb", "samples").rows == lake.layer("rafdb", "samples").rows == 5
