@@ -28,8 +28,9 @@ class AffectGroup(TyperGroup):
             return super().invoke(ctx)
         except AffectError as error:
             raise _failed(str(error), USER_ERROR) from None
-        except KeyboardInterrupt:
-            raise _failed("stopped; nothing is lost: run the same command to resume", INTERRUPTED) from None
+        except KeyboardInterrupt as stop:
+            message = str(stop) or "stopped; nothing is lost: run the same command to resume"
+            raise _failed(message, INTERRUPTED) from None
         except BrokenPipeError:
             # The reader of our output (`| head`) has gone: not an error, but nothing more may be written.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

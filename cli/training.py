@@ -73,17 +73,19 @@ def train(
         raise typer.BadParameter("name a recipe, or --list them")
     chosen = recipes.load(recipe).replace(_changes(changes or [], max_minutes))
     lake = session(context).lake()
-    from trainer.fit import Machine
+    from trainer.fit import Machine, is_first_process
     from trainer.fit import train as fit
 
-    run = fit(
-        chosen,
-        lake,
-        _runs_folder(runs) / (name or chosen.name),
-        resume=resume,
-        machine=Machine(device, devices),
-    )
-    say([f"run: {run.path}"])
+    folder = _runs_folder(runs) / (name or chosen.name)
+    try:
+        run = fit(chosen, lake, folder, resume=resume, machine=Machine(device, devices))
+    except KeyboardInterrupt:
+        if not (folder / "facts.json").exists():
+            raise
+        again = f"affect train {folder / 'recipe.yaml'} --run {folder.name} --resume"
+        raise KeyboardInterrupt(f"stopped; {again} goes on after the last whole epoch") from None
+    if is_first_process():
+        say([f"run: {run.path}"])
 
 
 def _runs_folder(folder: Path) -> Path:
@@ -228,4 +230,7 @@ def runs(folder: Runs = RUNS, as_json: Json = False, as_csv: Csv = False) -> Non
     from trainer.run import runs as list_runs
 
     columns = [f.name for f in fields(RunLine)]
-    show(Grid(columns, [[getattr(line, c) for c in columns] for line in list_runs(_runs_folder(folder))]), form_of(as_json, as_csv))
+    show(
+        Grid(columns, [[getattr(line, c) for c in columns] for line in list_runs(_runs_folder(folder))]),
+        form_of(as_json, as_csv),
+    )

@@ -1,7 +1,8 @@
 """Crops to network input: channels, random changes, normalisation; all on the device, in batches.
 
-The random numbers of a picture depend on (seed, epoch, sample_id) alone: not on its place in the batch, the
-number of processes, or what was drawn before. So a resumed or distributed run draws what one whole run draws.
+The random numbers of a picture depend on (seed, epoch, sample_id, how often the epoch drew it before) alone: not on
+its place in the batch, the number of processes, or what else was drawn. So a resumed or distributed run draws what
+one whole run draws.
 """
 
 from __future__ import annotations
@@ -38,6 +39,16 @@ def uniforms(keys: Tensor, seed: int, epoch: int, draws: int = _DRAWS) -> Tensor
     counter = torch.tensor([_signed((i + 1) * _GOLDEN) for i in range(draws)], device=keys.device)
     bits = _mixed(_mixed(keys ^ stream)[:, None] + counter)
     return _shifted(bits, 40).to(torch.float32) / (1 << 24)
+
+
+def repeated(keys: Tensor, repeats: Tensor) -> Tensor:
+    """Keys of samples that an epoch draws several times: its own for each time, the sample's for the first.
+
+    Args:
+        keys: int64 [B].
+        repeats: int64 [B], how often the sample was drawn before in the epoch.
+    """
+    return keys ^ _mixed(repeats)
 
 
 def _mixed(x: Tensor) -> Tensor:

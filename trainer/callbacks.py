@@ -20,7 +20,7 @@ from safetensors.torch import save_file
 from manifests.errors import RunError
 from manifests.storage import storage_errors
 from trainer.learner import Learner
-from trainer.run import METRICS, RESUME, WEIGHTS, write_text
+from trainer.run import METRICS, RESUME, WEIGHTS, update_facts, write_text
 from trainer.scoring import NAMES
 from trainer.targets import Batch
 
@@ -109,6 +109,8 @@ class Keeper(L.Callback):  # type: ignore[misc]  # as above
                 if better:
                     self._save_weights(pl_module)
         self._save_state(trainer)
+        if trainer.is_global_zero:
+            update_facts(self.path, epochs=len(self.rows), best_epoch=self.best_epoch, best_score=self.best_score)
 
     def _save_weights(self, learner: Learner) -> None:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in learner.scored.state_dict().items()}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 from torch import nn
 
 from manifests.errors import RecipeError
@@ -25,6 +28,7 @@ from trainer.data import Prepared, Samples, prepare
 from trainer.learner import Learner
 from trainer.loader import ScoreLoader, TrainLoader, fits_in_memory
 from trainer.network import network_for, start_at_mean_face
+from trainer.networks.hard_sharing import HardSharing
 from trainer.recipe import Recipe
 from trainer.run import RESUME, SAMPLES, Run, RunFacts, start, write_facts
 from trainer.sampling import Order, class_weights
@@ -40,7 +44,8 @@ class Machine:
 
     Args:
         device: auto (a GPU if there is one), cpu or cuda.
-        devices: Number of processes, one per GPU or, on the CPU, as many as asked for; more than one trains by DDP.
+        devices: Number of processes, one per GPU or, on the CPU, as many as asked for; more than one trains by DDP,
+            where batch norm keeps the statistics of each process and no test compares the result with one process's.
         nodes: Number of machines (SLURM).
     """
 
@@ -59,7 +64,15 @@ class Machine:
             raise RecipeError(f"device {self.device!r}", expected="auto, cpu or cuda")
         if self.device == "cuda" and not torch.cuda.is_available():
             raise RecipeError("device cuda", found="no usable GPU", then="--device cpu, or install the GPU's driver")
+        gpus = torch.cuda.device_count() if self.device != "cpu" else 0
+        if gpus and self.devices > gpus:
+            raise RecipeError(f"{self.devices} devices", found=f"{gpus} usable GPUs", expected=f"--devices 1 to {gpus}")
         return "cuda" if self.device != "cpu" and torch.cuda.is_available() else "cpu"
+
+
+def is_first_process() -> bool:
+    """Whether this is the process that speaks: DDP runs the whole command again in each of the others."""
+    return int(rank_zero_only.rank or 0) == 0
 
 
 def train(
@@ -85,6 +98,7 @@ def train(
         RecipeError, ProtocolError, UnknownNameError, StaleLayerError: The recipe does not fit itself or the lake.
         RunError: The folder holds another run, or training diverged.
         StorageError: The disk refuses.
+        KeyboardInterrupt: Somebody stopped it; `resume` goes on after the last whole epoch.
     """
     machine, run_dir = machine or Machine(), Path(run_dir)
     check_selection(recipe)
@@ -138,15 +152,27 @@ def _trainer(
 
 
 def _fit(trainer: L.Trainer, learner: Learner, recipe: Recipe, prepared: Prepared, checkpoint: Path | None) -> None:
-    rank, world, pin = trainer.global_rank, trainer.world_size, torch.cuda.is_available()
+    rank, world, pin = trainer.global_rank, trainer.world_size, trainer.strategy.root_device.type == "cuda"
     order = order_for(recipe, prepared.train, rank, world)
-    trainer.fit(
-        learner,
-        TrainLoader(prepared.train, order, pin=pin),
-        ScoreLoader(prepared.selection, SCORE_BATCH, rank=rank, world=world, pin=pin),
-        ckpt_path=checkpoint,
-        weights_only=True,
-    )
+    if len(prepared.selection) < world:
+        raise RecipeError(f"{len(prepared.selection)} samples choose the epoch", expected=f"one per process: {world}")
+    # Every process gets a batch: Lightning leaves out the validation of one that has none, and the others wait for it.
+    score_batch = min(SCORE_BATCH, len(prepared.selection) // world)
+    # Lightning turns Ctrl-C into exit code 1 and ignores the signal from then on.
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        trainer.fit(
+            learner,
+            TrainLoader(prepared.train, order, pin=pin),
+            ScoreLoader(prepared.selection, score_batch, rank=rank, world=world, pin=pin),
+            ckpt_path=checkpoint,
+            weights_only=True,
+        )
+    except SystemExit as stop:
+        if not trainer.interrupted or isinstance(stop, SIGTERMException):
+            raise
+        signal.signal(signal.SIGINT, handler)
+        raise KeyboardInterrupt from None
 
 
 def order_for(recipe: Recipe, samples: Samples, rank: int = 0, world: int = 1) -> Order:
@@ -169,7 +195,7 @@ def _check_precision(recipe: Recipe, machine: Machine) -> None:
         raise RecipeError("train.precision 16-mixed", found="training on the CPU", expected="32-true or bf16-mixed")
 
 
-def _facts(recipe: Recipe, prepared: Prepared, network: nn.Module, machine: Machine) -> RunFacts:
+def _facts(recipe: Recipe, prepared: Prepared, network: HardSharing, machine: Machine) -> RunFacts:
     device = torch.cuda.get_device_name(0) if machine.accelerator == "cuda" else "cpu"
     return RunFacts(
         state="training",
@@ -186,6 +212,7 @@ def _facts(recipe: Recipe, prepared: Prepared, network: nn.Module, machine: Mach
         dropped={dataset: {**asdict(counts), "leaking": dict(counts.leaking)} for dataset, counts in prepared.counts},
         parameters=sum(p.numel() for p in network.parameters()),
         device=f"{machine.devices * machine.nodes} x {device}",
+        weights=network.backbone.report.facts,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import lightning as L
@@ -65,11 +65,21 @@ class Learner(L.LightningModule):  # type: ignore[misc]  # lightning ships no ty
         return normalised(with_channels(batch.pixels, self.recipe.backbone.in_chans), self.recipe.input)
 
     def step_losses(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
-        """Loss of each task on an augmented batch; an exact 0 where the batch has no label of the task."""
+        """Loss of each task on an augmented batch; an exact 0 where the batch has no label of the task.
+
+        Of several processes each scales its loss by its share of the labels, so that DDP's mean of gradients is the
+        gradient of the whole batch's mean. That holds for the reductions `cells` and, where rows are labelled alike
+        densely, `rows`; `ccc` correlates within each process's part of the batch.
+        """
         pixels = with_channels(batch.pixels, self.recipe.backbone.in_chans)
         pixels, targets = self.augment(pixels, batch, epoch)
         outputs = self.network(normalised(pixels, self.recipe.input))
-        return {task: loss(outputs[task], labels_of(targets, task)) for task, loss in self.losses.items()}
+        labels = {task: labels_of(targets, task) for task in self.losses}
+        share = label_shares([one.mask for one in labels.values()])
+        return {
+            task: loss(outputs[task], labels[task]) * part
+            for (task, loss), part in zip(self.losses.items(), share, strict=True)
+        }
 
     def on_train_epoch_start(self) -> None:
         # Dropout and the like draw from (seed, epoch, process), so that a resumed run draws what a whole one draws.
@@ -155,6 +165,16 @@ def labels_of(targets: Targets, task: str) -> Labels:
     raise KeyError(task)
 
 
+def label_shares(masks: Sequence[Tensor]) -> Tensor | list[float]:
+    """Per task, this process's labelled cells over the mean of all processes; 1 where there is one process."""
+    if not _distributed():
+        return [1.0] * len(masks)
+    mine = torch.stack([mask.sum() for mask in masks]).float()
+    every = mine.clone()
+    torch.distributed.all_reduce(every)
+    return mine * torch.distributed.get_world_size() / every.clamp(min=1)
+
+
 def lr_factor(train: Train, done: float) -> float:
     """Learning rate as a share of the highest, when `done` (0 to 1) of the training lies behind."""
     if done < train.warmup:
@@ -167,11 +187,15 @@ def lr_factor(train: Train, done: float) -> float:
 
 def gathered(parts: list[Part]) -> list[Part]:
     """The parts of all processes of a distributed run; of this one where there is only one."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if not _distributed():
         return parts
     everyone: list[list[Part]] = [[] for _ in range(torch.distributed.get_world_size())]
     torch.distributed.all_gather_object(everyone, parts)
     return [part for one in everyone for part in one]
+
+
+def _distributed() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
 
 
 def _frozen_copy(network: nn.Module) -> nn.Module:

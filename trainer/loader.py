@@ -6,16 +6,21 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from queue import Empty, Full, Queue
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from trainer.augment import repeated
 from trainer.data import Samples
 from trainer.sampling import SPAN, Indices, Order, sequential
 from trainer.targets import Batch
+
+T = TypeVar("T")
 
 AHEAD = 2
 """Batches that lie ready: one is copied to the device, one waits."""
@@ -46,7 +51,10 @@ class TrainLoader:
         batches = self.order.batches(self.epoch)
         if self.order.blocks:
             batches = self._read_ahead(batches)
-        yield from prefetched(batches, self._batch)
+        if self.order.weights is None:
+            yield from prefetched(batches, self._batch)
+        else:
+            yield from prefetched(zip(batches, self.order.repeats(self.epoch), strict=True), self._drawn_batch)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration."""
@@ -65,6 +73,11 @@ class TrainLoader:
 
     def _batch(self, index: Indices) -> Batch:
         return batch_at(self.samples, index, self._buffers)
+
+    def _drawn_batch(self, drawn: tuple[Indices, Indices]) -> Batch:
+        """A batch in which the second picture of a sample is augmented unlike the first."""
+        batch = self._batch(drawn[0])
+        return replace(batch, keys=repeated(batch.keys, torch.from_numpy(drawn[1])))
 
 
 class ScoreLoader:
@@ -117,7 +130,7 @@ def batch_at(samples: Samples, index: Indices, buffers: Buffers | None = None) -
     return Batch(pixels, keys, at, targets)
 
 
-def prefetched(order: Iterator[Indices], make: Callable[[Indices], Batch]) -> Iterator[Batch]:
+def prefetched(order: Iterator[T], make: Callable[[T], Batch]) -> Iterator[Batch]:
     """`make` of every item of `order`, made by a thread that stays `AHEAD` items ahead.
 
     An exception of the thread is raised here; leaving the loop early ends the thread.

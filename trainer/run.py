@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import platform
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -15,7 +15,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from manifests.errors import RunError, UnknownNameError
+from manifests.errors import AffectError, RunError, UnknownNameError
 from manifests.storage import storage_errors
 from trainer.recipe import Recipe, load
 
@@ -51,6 +51,8 @@ class RunFacts:
     parameters: int
     device: str
     versions: dict[str, str] = field(default_factory=versions)
+    weights: dict[str, str] = field(default_factory=dict)
+    """Pretrained weights that training began from: source and SHA-256; empty for a random start."""
     epochs: int = 0
     """Epochs done."""
     best_epoch: int = -1
@@ -83,7 +85,7 @@ class Run:
                 f"run {self.path} is not finished",
                 found=f"state {self.facts.state} after {self.facts.epochs} epochs",
                 expected="a run that ended well",
-                then="affect train ... --resume goes on where it stopped",
+                then=f"affect train {self.path / RECIPE} --run {self.name} --resume goes on where it stopped",
             )
         self.recipe: Recipe = load(self.path / RECIPE)
 
@@ -94,7 +96,7 @@ class Run:
 
     @property
     def metrics(self) -> pd.DataFrame:
-        """One row per epoch: losses, learning rate, selection metrics, images per second."""
+        """One row per epoch: epoch, losses, selection metrics, their sum `score`, learning rate."""
         return pd.read_csv(self.path / METRICS)
 
     @property
@@ -146,13 +148,15 @@ def start(path: Path, recipe: Recipe, facts: RunFacts, *, resume: bool) -> None:
             raise RunError(
                 f"run {path} is there already",
                 found=f"state {_read_facts(path).state}",
-                then="--resume goes on with it; another --name, or removing the folder, starts anew",
+                then="--resume goes on with it; another --run, or removing the folder, starts anew",
             )
         _check_same(path, recipe, facts)
+        old = _read_facts(path)
+        facts = replace(facts, epochs=old.epochs, best_epoch=old.best_epoch, best_score=old.best_score)
     elif resume:
         raise RunError(f"no run to resume at {path}", then="leave --resume out to start it")
     elif path.exists() and any(path.iterdir()):
-        raise RunError(f"{path} is not a run", found="other files in it", then="choose another --name")
+        raise RunError(f"{path} is not a run", found="other files in it", then="choose another --run")
     with storage_errors(path):
         path.mkdir(parents=True, exist_ok=True)
         write_text(path / RECIPE, recipe.to_yaml())
@@ -167,9 +171,17 @@ def _check_same(path: Path, recipe: Recipe, facts: RunFacts) -> None:
             f"run {path} was made by another recipe",
             found=f"other {', '.join(different)}",
             expected=f"the recipe in {path / RECIPE}",
-            then=f"affect train {path / RECIPE} --resume, or another --name",
+            then=f"affect train {path / RECIPE} --run {path.name} --resume, or another --run",
         )
-    before = _read_facts(path).fingerprints
+    earlier = _read_facts(path)
+    if earlier.weights != facts.weights:
+        raise RunError(
+            f"run {path} began from other pretrained weights",
+            found=f"now {facts.weights or 'none'}",
+            expected=str(earlier.weights or "none"),
+            then="bring that file back; another --run starts anew",
+        )
+    before = earlier.fingerprints
     if before != facts.fingerprints:
         changed = [
             f"{dataset} {key}"
@@ -180,7 +192,13 @@ def _check_same(path: Path, recipe: Recipe, facts: RunFacts) -> None:
         raise RunError(
             f"run {path} was trained on other layers",
             found=f"changed: {', '.join(changed) or 'a layer is gone'}",
-            then="another --name starts anew",
+            then="another --run starts anew",
+        )
+    if earlier.state == "finished":
+        raise RunError(
+            f"run {path} is finished: there is nothing to resume",
+            found=f"{earlier.epochs} epochs done",
+            then="affect evaluate scores it; another --run starts anew",
         )
 
 
@@ -193,6 +211,11 @@ def _read_facts(path: Path) -> RunFacts:
         raise RunError(f"no run at {path}", expected=f"a folder with a {FACTS}", then="affect runs") from None
     except (OSError, ValueError, TypeError) as error:
         raise RunError(f"{path / FACTS} cannot be read", found=str(error)) from None
+
+
+def update_facts(path: Path, **changes: Any) -> None:
+    """Change some of a run's facts."""
+    write_facts(path, replace(_read_facts(path), **changes))
 
 
 def write_facts(path: Path, facts: RunFacts) -> None:
@@ -228,7 +251,7 @@ class RunLine:
 
 
 def runs(folder: str | Path) -> list[RunLine]:
-    """Every run in a folder, finished or not, by name; folders that are no runs are passed over."""
+    """Every run in a folder by name: finished, training, or unreadable; folders that are no runs are passed over."""
     return sorted(_lines(Path(folder)), key=lambda line: line.name)
 
 
@@ -236,7 +259,11 @@ def _lines(folder: Path) -> Iterator[RunLine]:
     for path in folder.iterdir() if folder.is_dir() else ():
         if not (path / FACTS).is_file():
             continue
-        run = Run(path, finished=False)
+        try:
+            run = Run(path, finished=False)
+        except AffectError:
+            yield RunLine(path.name, path, "unreadable", "", 0, None, 0, 0.0, (path / SCORES).exists())
+            continue
         f = run.facts
         yield RunLine(
             run.name,

@@ -83,6 +83,18 @@ class Order:
         for first, last in zip(edges[start:-1], edges[start + 1 :], strict=True):
             yield np.sort(order[first + self.rank : last : self.world])
 
+    def repeats(self, epoch: int, start: int = 0) -> Iterator[Indices]:
+        """How often each sample of `batches` was drawn before in the epoch, over all ranks: int64, aligned with it."""
+        order = self.epoch(epoch)
+        by_sample = np.argsort(order, kind="stable")
+        first = np.searchsorted(order[by_sample], order[by_sample])
+        count = np.empty_like(order)
+        count[by_sample] = np.arange(self.size) - first
+        edges = np.linspace(0, self.size, len(self) + 1).round().astype(np.int64)
+        for begin, end in zip(edges[start:-1], edges[start + 1 :], strict=True):
+            mine = slice(begin + self.rank, end, self.world)
+            yield count[mine][np.argsort(order[mine], kind="stable")]
+
 
 def _by_blocks(size: int, random: np.random.Generator) -> Indices:
     """A shuffle that touches `WINDOW` blocks of `BLOCK` neighbours at a time; a last, shorter block comes last."""

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from manifests.errors import RecipeError, RunError, UnknownNameError
 from manifests.lake import Lake
@@ -17,6 +20,7 @@ from trainer import callbacks
 from trainer.data import prepare
 from trainer.fit import Machine, order_for, train
 from trainer.learner import Learner, lr_factor
+from trainer.networks.backbone import BackboneSpec, build_backbone
 from trainer.recipe import Recipe
 from trainer.run import FACTS, Run, runs
 from trainer.settings import Train
@@ -144,6 +148,60 @@ def test_a_folder_is_never_trained_over(toy: Lake, recipe: MakeRecipe, run_dir: 
         step.write("labels", "human", labels, LayerFacts(rule="corrected"), parents=["samples"])
     with pytest.raises(RunError, match="labels/human"):
         train(recipe(), toy, run_dir, resume=True, machine=CPU, say=quiet)
+
+
+def test_a_finished_run_is_not_resumed(toy: Lake, recipe: MakeRecipe, run_dir: Path) -> None:
+    train(recipe(train__epochs=1), toy, run_dir, machine=CPU, say=quiet)
+    before = {p.name: p.read_bytes() for p in run_dir.iterdir() if p.is_file()}
+    with pytest.raises(RunError, match="nothing to resume"):
+        train(recipe(train__epochs=1), toy, run_dir, resume=True, machine=CPU, say=quiet)
+    assert {p.name: p.read_bytes() for p in run_dir.iterdir() if p.is_file()} == before
+
+
+def test_a_stopped_run_says_how_far_it_came_and_how_to_go_on(
+    toy: Lake, recipe: MakeRecipe, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Learner.training_step
+
+    def stopped(self: Learner, batch: object, batch_idx: int) -> torch.Tensor:
+        if self.current_epoch == 1:
+            raise KeyboardInterrupt
+        return real(self, batch, batch_idx)  # type: ignore[arg-type]  # a Batch
+
+    monkeypatch.setattr(Learner, "training_step", stopped)
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe(), toy, run_dir, machine=CPU, say=quiet)
+    assert signal.getsignal(signal.SIGINT) is before
+    assert Run(run_dir, finished=False).facts.epochs == 1
+    with pytest.raises(RunError, match="--run toy --resume"):
+        Run(run_dir)
+
+
+def test_a_damaged_run_does_not_hide_the_others(toy: Lake, recipe: MakeRecipe, run_dir: Path) -> None:
+    train(recipe(train__epochs=1), toy, run_dir, machine=CPU, say=quiet)
+    broken = run_dir.with_name("broken")
+    broken.mkdir()
+    (broken / FACTS).write_text("{")
+    assert [(line.name, line.state) for line in runs(run_dir.parent)] == [("broken", "unreadable"), ("toy", "finished")]
+
+
+def test_pretrained_weights_are_recorded_and_held_to(
+    toy: Lake, recipe: MakeRecipe, run_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "start.safetensors"
+    spec = BackboneSpec("test_resnet", in_chans=1)
+    save_file(build_backbone(spec).network.state_dict(), file)
+    chosen = recipe(backbone__pretrained=str(file))
+    revive = interrupt_in(monkeypatch, epoch=1, step=0)
+    with pytest.raises(Interrupted):
+        train(chosen, toy, run_dir, machine=CPU, say=quiet)
+    revive()
+    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+    assert Run(run_dir, finished=False).facts.weights == {"source": file.name, "sha256": sha256}
+    save_file(build_backbone(spec).network.state_dict(), file)
+    with pytest.raises(RunError, match="other pretrained weights"):
+        train(chosen, toy, run_dir, resume=True, machine=CPU, say=quiet)
 
 
 def test_time_ends_a_run_cleanly(toy: Lake, recipe: MakeRecipe, run_dir: Path) -> None:

@@ -95,3 +95,18 @@ def test_batches_kept_by_the_caller_stay_as_they_were(samples: Samples) -> None:
     kept = list(TrainLoader(samples, Order(len(samples), 4, 1)))
     for batch in kept:
         assert torch.equal(batch.pixels, samples.gather(batch.index.numpy()))
+
+
+def test_a_sample_drawn_again_is_augmented_anew(toy: Lake, recipe: MakeRecipe) -> None:
+    samples = prepare(recipe(), toy).train
+    weights = np.ones(len(samples))
+    weights[:4] = 50
+    for world in (1, 2):
+        seen: list[tuple[int, int]] = []
+        for rank in range(world):
+            order = Order(len(samples), 16, 1, rank, world, False, weights)
+            for batch in TrainLoader(samples, order):
+                seen += zip(batch.index.tolist(), batch.keys.tolist(), strict=True)
+        assert len({index for index, _ in seen}) < len(samples)
+        assert len(set(seen)) == len(seen) == len(samples)
+        assert {(i, int(samples.keys[i])) for i, _ in seen} <= set(seen)  # the first time has the sample's own key

@@ -13,7 +13,14 @@ import timm
 from torch import Tensor, nn
 
 from manifests.errors import RecipeError, UnknownNameError, WeightsError
-from trainer.networks.weights import WEIGHT_SUFFIXES, WEIGHTS_VARIABLE, WeightsReport, load_weights, local_weights
+from trainer.networks.weights import (
+    WEIGHT_SUFFIXES,
+    WEIGHTS_VARIABLE,
+    WeightsReport,
+    load_weights,
+    local_weights,
+    tensors_sha256,
+)
 
 
 class Stem(StrEnum):
@@ -91,8 +98,11 @@ def build_backbone(spec: BackboneSpec) -> Backbone:
     _shrink_less(network, Stem(spec.stem), spec.name)
     if file is not None:
         report = load_weights(network, file, first_convs=_first_convs(network))
+    elif hub_name:
+        state = network.state_dict()
+        report = WeightsReport(f"timm {hub_name}", tuple(state), sha256=tensors_sha256(state))
     else:
-        report = WeightsReport(f"timm {hub_name}", tuple(network.state_dict())) if hub_name else WeightsReport()
+        report = WeightsReport()
     return Backbone(spec, network, report)
 
 

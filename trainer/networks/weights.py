@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -34,6 +35,7 @@ class WeightsReport:
 
     Attributes:
         source: Where the weights came from; "" for random initialisation.
+        sha256: SHA-256 of the file, or of the loaded tensors where timm fetched them; "" for random initialisation.
         loaded: Keys of the network that were set.
         missing: Keys of the network that the file lacks; they keep their random values.
         unexpected: Keys of the file that the network has no place for.
@@ -45,6 +47,12 @@ class WeightsReport:
     missing: tuple[str, ...] = ()
     unexpected: tuple[str, ...] = ()
     mismatched: tuple[str, ...] = ()
+    sha256: str = ""
+
+    @property
+    def facts(self) -> dict[str, str]:
+        """Source and SHA-256, as `facts.json` records them; empty for random initialisation."""
+        return {"source": self.source, "sha256": self.sha256} if self.source else {}
 
     def lines(self) -> list[str]:
         """The report in words, one line per kind of key, with the first few names."""
@@ -90,7 +98,8 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
-    tensors = {key: value for key, value in content.items() if isinstance(value, Tensor)} if content else {}
+    named = content if isinstance(content, Mapping) else {}
+    tensors = {key: value for key, value in named.items() if isinstance(value, Tensor)}
     if not tensors:
         raise WeightsError(f"weights file {file}", found="no tensors", expected="a state dict")
     return tensors
@@ -125,6 +134,7 @@ def load_weights(network: nn.Module, file: Path, *, first_convs: tuple[str, ...]
     network.load_state_dict(loaded, strict=False)
     return WeightsReport(
         source=file.name,
+        sha256=_file_sha256(file),
         loaded=tuple(loaded),
         missing=tuple(key for key in own if key not in given),
         unexpected=tuple(key for key in given if key not in own),
@@ -134,6 +144,21 @@ def load_weights(network: nn.Module, file: Path, *, first_convs: tuple[str, ...]
             if key in own and key not in loaded
         ),
     )
+
+
+def _file_sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
+    """SHA-256 over names, shapes and bytes of tensors, in order of their names."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        array = tensors[name].detach().cpu().contiguous().numpy()
+        digest.update(f"{name} {array.dtype} {array.shape}".encode())
+        digest.update(array.tobytes())
+    return digest.hexdigest()
 
 
 def _best_prefix(given: dict[str, Tensor], own: Mapping[str, Tensor]) -> dict[str, Tensor]:
