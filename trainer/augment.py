@@ -78,9 +78,9 @@ def with_channels(pixels: Tensor, channels: int) -> Tensor:
 
 
 def normalised(images: Tensor, settings: Input) -> Tensor:
-    """(image - mean) / std per channel, in channels-last memory as the network is."""
+    """(image - mean) / std per channel."""
     mean, std = (images.new_tensor(v).reshape(1, -1, 1, 1) for v in (settings.mean, settings.std))
-    return ((images - mean) / std).contiguous(memory_format=torch.channels_last)
+    return (images - mean) / std
 
 
 class Augmenter:

@@ -1,13 +1,14 @@
-"""Batches: gathered as uint8 from the memory-mapped store by a thread, while the device computes."""
+"""Batches: gathered as uint8 from the memory-mapped store by threads, while the device computes."""
 
 from __future__ import annotations
 
 import os
 import sys
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from queue import Empty, Full, Queue
 from typing import TypeVar
 
 import numpy as np
@@ -22,10 +23,11 @@ from trainer.targets import Batch
 
 T = TypeVar("T")
 
-AHEAD = 2
-"""Batches that lie ready: one is copied to the device, one waits."""
+THREADS = 2
+"""Threads that gather batches; copying pixels holds no lock of Python's."""
 
-_POLL_S = 0.05
+AHEAD = 3
+"""Batches that are made or lie ready while one is computed on."""
 
 
 class TrainLoader:
@@ -106,18 +108,20 @@ class Buffers:
     def __init__(self, shape: tuple[int, int, int], *, pin: bool = False) -> None:
         self.shape, self.pin = shape, pin
         self._kept: list[npt.NDArray[np.uint8]] = []
+        self._lock = threading.Lock()
 
     def take(self, count: int) -> Tensor:
         """uint8 [count, H, W, C], its content undefined."""
         if self.pin:
             return torch.empty((count, *self.shape), dtype=torch.uint8, pin_memory=True)
-        for number in range(len(self._kept)):
-            # Referenced by the list and by the call alone: the batch that it was last part of is gone.
-            if sys.getrefcount(self._kept[number]) <= 2 and len(self._kept[number]) >= count:
-                return torch.from_numpy(self._kept[number][:count])
-        fresh = np.empty((count, *self.shape), np.uint8)
-        self._kept = [*self._kept[-AHEAD - 2 :], fresh]
-        return torch.from_numpy(fresh[:])
+        with self._lock:
+            for number in range(len(self._kept)):
+                # Referenced by the list and by the call alone: the batch that it was last part of is gone.
+                if sys.getrefcount(self._kept[number]) <= 2 and len(self._kept[number]) >= count:
+                    return torch.from_numpy(self._kept[number][:count])
+            fresh = np.empty((count, *self.shape), np.uint8)
+            self._kept = [*self._kept[-AHEAD - THREADS :], fresh]
+            return torch.from_numpy(fresh[:])
 
 
 def batch_at(samples: Samples, index: Indices, buffers: Buffers | None = None) -> Batch:
@@ -131,53 +135,23 @@ def batch_at(samples: Samples, index: Indices, buffers: Buffers | None = None) -
 
 
 def prefetched(order: Iterator[T], make: Callable[[T], Batch]) -> Iterator[Batch]:
-    """`make` of every item of `order`, made by a thread that stays `AHEAD` items ahead.
+    """`make` of every item of `order`, in its order, made by `THREADS` threads that stay `AHEAD` items ahead.
 
-    An exception of the thread is raised here; leaving the loop early ends the thread.
+    An exception of a thread is raised here; leaving the loop early ends the threads.
     """
-    ready: Queue[Batch | BaseException | None] = Queue(AHEAD)
-    stop = threading.Event()
-
-    def work() -> None:
-        try:
-            for index in order:
-                if not _put(ready, make(index), stop):
-                    return
-            _put(ready, None, stop)
-        except BaseException as error:  # handed to the thread that waits for the batch
-            _put(ready, error, stop)
-
-    thread = threading.Thread(target=work, name="batches", daemon=True)
-    thread.start()
+    pool = ThreadPoolExecutor(THREADS, thread_name_prefix="batches")
+    waiting: deque[Future[Batch]] = deque()
     try:
-        while True:
-            item = _get(ready, thread)
-            if item is None:
-                return
-            if isinstance(item, BaseException):
-                raise item
-            yield item
+        for item in order:
+            waiting.append(pool.submit(make, item))
+            if len(waiting) > AHEAD:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
     finally:
-        stop.set()
-        thread.join()
-
-
-def _put(queue: Queue[Batch | BaseException | None], item: Batch | BaseException | None, stop: threading.Event) -> bool:
-    while not stop.is_set():
-        try:
-            queue.put(item, timeout=_POLL_S)
-            return True
-        except Full:
-            continue
-    return False
-
-
-def _get(queue: Queue[Batch | BaseException | None], thread: threading.Thread) -> Batch | BaseException | None:
-    while True:
-        try:
-            return queue.get(timeout=_POLL_S if not thread.is_alive() else None)
-        except Empty:
-            continue
+        for batch in waiting:
+            batch.cancel()
+        pool.shutdown()
 
 
 def fits_in_memory(samples: Samples) -> bool:
