@@ -60,7 +60,9 @@ def check_place(file: Path) -> Path:
     """
     if not file.parent.is_dir():
         raise StorageError(
-            f"{file} cannot be written", found=f"no folder {file.parent}", then=f"mkdir -p {file.parent}, or another name"
+            f"{file} cannot be written",
+            found=f"no folder {file.parent}",
+            then=f"mkdir -p {file.parent}, or another name",
         )
     if file.is_dir():
         raise StorageError(f"{file} cannot be written", found="a folder of that name", expected="the name of a file")

@@ -136,9 +136,9 @@ def _check_probs(table: pa.Table, about: str) -> None:
 
 def _refuse(wrong: NDArray[np.bool_], table: pa.Table, what: str, expected: str) -> None:
     if wrong.any():
-        first = table.slice(int(wrong.argmax()), 1).to_pylist()[0]
+        row = table.slice(int(wrong.argmax()), 1).to_pylist()[0]
         raise SchemaError(
             what,
-            found=f"{wrong.sum()} rows, such as {first['sample_id']}: {first['expression']} {first['expression_probs']}",
+            found=f"{wrong.sum()} rows, such as {row['sample_id']}: {row['expression']} {row['expression_probs']}",
             expected=expected,
         )
