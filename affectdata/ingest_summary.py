@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -86,7 +87,9 @@ def count_source(labels: pa.Table, splits: pa.ChunkedArray) -> SourceCounts:
     labelled = {}
     for task, columns in TASK_COLUMNS.items():
         present = [labels.column(name) for name in columns if name in labels.column_names]
-        if count := _any_valid(present, labels.num_rows):
+        if task == "va" and len(present) < len(columns):
+            continue
+        if count := _rows_known(present, pc.and_ if task == "va" else pc.or_):
             labelled[task] = count
     if "expression_votes" in labels.column_names:
         labelled["votes"] = len(labels) - labels.column("expression_votes").null_count
@@ -156,10 +159,8 @@ def _source_lines(source: str, counts: SourceCounts, samples: int) -> Iterator[s
             yield f"  {split or 'no split'} {column} {sum(classes.values()):,}: {each}"
 
 
-def _any_valid(columns: list[pa.ChunkedArray], rows: int) -> int:
-    if not columns or all(column.null_count == rows for column in columns):
+def _rows_known(columns: list[pa.ChunkedArray], combine: Callable[..., pa.ChunkedArray]) -> int:
+    """Rows that know the task: any of its columns, or all of them where only together they are a label."""
+    if not columns:
         return 0
-    known = pc.is_valid(columns[0])
-    for column in columns[1:]:
-        known = pc.or_(known, pc.is_valid(column))
-    return int(pc.sum(known).as_py())
+    return int(pc.sum(reduce(combine, (pc.is_valid(column) for column in columns))).as_py() or 0)

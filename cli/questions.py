@@ -51,7 +51,7 @@ def au_cuts(given: Sequence[str]) -> dict[str, float]:
 @with_examples(
     ("affect coverage", "samples labelled per task, by dataset and source"),
     ("affect coverage --dataset fer2013 --classes", "how many of each class"),
-    ("affect coverage --dataset disfa --aus", "how many per action unit"),
+    ("affect coverage --dataset synthetic --aus", "how many per action unit"),
     ("affect coverage --together", "which tasks are known of the same samples"),
     ("affect coverage --sources human,auto --csv", "these sources, for a spreadsheet"),
 )

@@ -12,11 +12,13 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
 import duckdb
 
+from manifests import manifest
 from manifests.errors import StorageError
 from manifests.killpoints import reach
 from manifests.lake import Lake
@@ -127,12 +129,15 @@ def cached_manifest(lake: Lake, resolutions: Sequence[Resolution], progress: Pro
 
 
 def _key(resolution: Resolution) -> str:
-    """Hash of all that decides a manifest and its counts: the layers, and the SQL, which other code may write anew."""
-    sql = f"{manifest_sql(resolution, known_columns(resolution))};{counts_sql('manifest')}"
-    for layer in (resolution.samples, *(source.layer for source in resolution.sources)):
-        # A lake may move, and a generation is published under a new number, with the same files.
-        sql = sql.replace(quoted(str(layer.path)), quoted(layer.key))
-    return hashlib.blake2b(f"{resolution.fingerprint};{sql}".encode(), digest_size=12).hexdigest()
+    """Hash of all that decides a manifest and its counts: the layers, and the SQL over them."""
+    parts = f"{resolution.fingerprint};{_sql_writer()};{counts_sql('manifest')}"
+    return hashlib.blake2b(parts.encode(), digest_size=12).hexdigest()
+
+
+@cache
+def _sql_writer() -> str:
+    """Hash of the code that writes a manifest's SQL: cheaper than writing the SQL of every dataset to hash it."""
+    return hashlib.blake2b(Path(manifest.__file__).read_bytes(), digest_size=12).hexdigest()
 
 
 def _counts_file(file: Path) -> Path:

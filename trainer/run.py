@@ -145,10 +145,12 @@ def start(path: Path, recipe: Recipe, facts: RunFacts, *, resume: bool) -> None:
     """
     if (path / FACTS).exists():
         if not resume:
+            state = _read_facts(path).state
+            go_on = "" if state == "finished" else "--resume goes on with it; "
             raise RunError(
                 f"run {path} is there already",
-                found=f"state {_read_facts(path).state}",
-                then="--resume goes on with it; another --run, or removing the folder, starts anew",
+                found=f"state {state}",
+                then=f"{go_on}another --run, or removing the folder, starts anew",
             )
         _check_same(path, recipe, facts)
         old = _read_facts(path)

@@ -85,6 +85,8 @@ from affectdata.datasets.text import CsvTable, check_names, csv_table
 from manifests.errors import DatasetError
 from manifests.vocabulary import FIVE_POINTS, GENDERS, VOCABULARIES, au_column
 
+_FULL_MAP = (__doc__ or "").partition("names on the right are columns:\n\n")[2].rstrip()
+
 CARD = Card(
     name="table",
     title="A dataset of your own: one table and a map of its columns",
@@ -93,7 +95,7 @@ CARD = Card(
     labellings=(),
     licence="that of your data",
     citation="that of your data",
-    homepage="pydoc affectdata.datasets.table shows a full map",
+    homepage="docs/table.md of affectdata",
     access=(
         "put a CSV or Parquet file into the folder that holds the pictures",
         "write a map; the shortest is: file = 'labels.csv', [samples] image = 'image', [labels.human] "
@@ -101,7 +103,7 @@ CARD = Card(
         "affect ingest table FOLDER --map MAP.toml --name NAME",
     ),
     looked_for=("the file that the map names",),
-    tree="labels.csv\nand pictures anywhere below, if there are any",
+    tree="labels.csv\nand pictures anywhere below, if there are any\n\nA full map:\n" + _FULL_MAP,
     subject_key="the column that [samples] subject names",
     group_key="the column that [samples] group names",
     sentinels={"any column": "what [missing] lists for it"},
@@ -130,7 +132,7 @@ def find(folder: Folder) -> Distribution | None:
         raise DatasetError(
             "reader table needs a map of the columns",
             expected="--map MAP.toml",
-            then="pydoc affectdata.datasets.table shows a full one",
+            then="affect info table shows a full one",
         )
     text = load_map(folder.options["map"])
     chosen = parse_map(text)
@@ -167,6 +169,7 @@ def read(distribution: Distribution, reject: Reject) -> Iterator[Block]:
     folder = distribution.folder
     chosen = parse_map(distribution.settings)
     cells = Cells(_table(folder, chosen.file, reject), chosen.missing, chosen.codes, reject)
+    cells.require(column for column in chosen.missing if column != "*")
     samples = pa.table(_samples(chosen.samples, cells))
     labels = {source: pa.table(_labels(folder, columns, cells)) for source, columns in chosen.labels.items()}
     roles = {name: cells.mapped(p.column, p.roles(), "unknown-split") for name, p in chosen.protocols.items()}

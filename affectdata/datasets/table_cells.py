@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,6 +46,15 @@ class Cells:
         marks = [*self.missing.get(column, ()), *self.missing.get("*", ())]
         absent = pc.or_(pc.match_substring_regex(cells, _UNKNOWN), self._marked(cells, marks))
         return self._decoded(column, pc.if_else(absent, pa.scalar(None, pa.string()), cells))
+
+    def require(self, columns: Iterable[str]) -> None:
+        """Refuse a map that speaks of columns that the table has not.
+
+        Raises:
+            UnknownNameError: Names the nearest columns.
+        """
+        for column in columns:
+            self._column(column)
 
     def number(self, column: str, low: float, high: float, *, whole: bool = False) -> pa.Array:
         """float64 in a closed range; cells that are no number or lie outside are refused."""

@@ -139,7 +139,8 @@ def _plan(lake: Lake, dataset: str, name: str, detector_name: str, options: Alig
     hints = read_hints(lake, dataset, landmarks=finder.name == "dataset")
     if finder.name == "dataset" and target.needs_points and not np.isfinite(hints.points).all((1, 2)).any():
         raise AffectError(
-            f"{dataset} gives no five points and no landmarks", then=f"affect align {dataset} --detector yunet"
+            f"{dataset} gives no picture all five points, and no landmarks",
+            then=f"affect align {dataset} --detector yunet",
         )
     if options.limit is not None and options.limit < samples.num_rows:
         samples = samples.slice(0, options.limit)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,6 +53,9 @@ class Weights:
     def _downloaded(self) -> Path:
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+        # Each retry would print a line of its own before our message.
+        logging.getLogger("huggingface_hub").setLevel(logging.ERROR)
 
         names = " or ".join((*self.local, self.file))
         then = f"put {names} into a folder and set {FOLDER_VARIABLE}=THAT_FOLDER, or connect to the network"

@@ -43,7 +43,7 @@ def test_every_kind_of_layer_is_described() -> None:
 def toml_blocks(page: Path) -> list[str]:
     """Indented blocks of a page that are TOML."""
     blocks = re.findall(r"(?:^    .*\n|^\n(?=    ))+", page.read_text(), re.MULTILINE)
-    return [dedent(block) for block in blocks if re.search(r"^\s*(file|column|valence) = ", block, re.MULTILINE)]
+    return [dedent(block) for block in blocks if re.search(r"^\s*(file|column|v) = ", block, re.MULTILINE)]
 
 
 def test_the_maps_of_the_table_page_are_maps() -> None:

@@ -8,6 +8,7 @@ import sys
 
 import pytest
 import typer.main
+from typer import rich_utils
 from typer.testing import CliRunner
 
 from cli.app import app
@@ -18,9 +19,9 @@ HEAVY = ("torch", "lightning", "cv2", "duckdb", "timm", "matplotlib", "pyarrow",
 
 
 def help_of(*command: str, columns: int = 80) -> str:
-    result = CliRunner().invoke(
-        app, [*command, "--help"], env={"COLUMNS": str(columns), "TERMINAL_WIDTH": str(columns)}
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(rich_utils, "MAX_WIDTH", columns)  # typer reads its variable once, at import
+        result = CliRunner().invoke(app, [*command, "--help"], env={"COLUMNS": str(columns)})
     assert result.exit_code == 0, result.output
     return re.sub(r"\x1b\[[0-9;]*m", "", result.output)
 

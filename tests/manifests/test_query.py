@@ -281,6 +281,7 @@ def test_a_manifest_that_other_code_would_make_otherwise_is_made_anew(
     question = "select expression from manifest where sample_id = 'rafdb/0'"
     assert full.query(question).fetchall() == [("fear",)]
     write = cached.manifest_sql
+    monkeypatch.setattr(cached, "_sql_writer", lambda: "other code")
     monkeypatch.setattr(cached, "manifest_sql", lambda *given: write(*given).replace("l0.expression", "'anger'", 1))
     assert full.query(question).fetchall() == [("anger",)]
     assert len(stored(full)) == 2
