@@ -5,6 +5,7 @@
 Sides, each giving uint8 batches with labels in a random order, in one run on one machine:
   ours        packed crops through `trainer.loader.TrainLoader` (cold: shuffled by blocks, as for a store beyond memory)
   ImageFolder torchvision's ImageFolder and DataLoader with 2 workers, the pictures as JPEG
+    ToTensor  the same with torchvision's usual transform: float32 batches
   WebDataset  the same JPEGs in tar files, 2 workers; left out where it is not installed
   memcpy      one thread copying the same bytes batch by batch out of memory: the limit
 
@@ -123,13 +124,13 @@ def ours(lake: Lake, *, blocks: bool) -> Iterator[int]:
             yield len(batch.pixels)
 
 
-def image_folder(folder: Path) -> Iterator[int]:
-    """The same from torchvision, whose worker processes decode JPEG."""
+def image_folder(folder: Path, *, as_float: bool = False) -> Iterator[int]:
+    """The same from torchvision, whose worker processes decode JPEG; float32 in 0..1 is what its examples do."""
     from torch.utils.data import DataLoader
     from torchvision.datasets import ImageFolder
-    from torchvision.transforms import PILToTensor
+    from torchvision.transforms import PILToTensor, ToTensor
 
-    dataset = ImageFolder(str(folder / "jpeg"), transform=PILToTensor())
+    dataset = ImageFolder(str(folder / "jpeg"), transform=ToTensor() if as_float else PILToTensor())
     loader: Any = DataLoader(dataset, BATCH, shuffle=True, num_workers=WORKERS, persistent_workers=True)
     while True:
         for images, _ in loader:
@@ -199,6 +200,7 @@ def measure(folder: Path, lake: Lake, seconds: float) -> dict[str, tuple[float, 
     sides: dict[str, tuple[Callable[[bool], Iterator[int] | None], list[Path]]] = {
         "ours": (lambda cold: ours(lake, blocks=cold), crops),
         "ImageFolder": (lambda _: image_folder(folder), jpegs),
+        "  ToTensor": (lambda _: image_folder(folder, as_float=True), jpegs),
         "WebDataset": (lambda _: web_dataset(folder), tars),
     }
     found: dict[str, tuple[float, float]] = {}
