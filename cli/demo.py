@@ -51,7 +51,7 @@ def demo(
 ) -> None:
     """Run the whole way on synthetic faces: ingest, coverage, SQL, align, train, evaluate. On the CPU, in minutes."""
     started = monotonic()
-    with _workplace(folder, keep=keep) as home:
+    with _folder_to_work_in(folder, keep=keep) as home:
         _write_twins(home / "data", samples)
         for arguments in script(home, minutes):
             _run(home, arguments)
@@ -75,7 +75,7 @@ def script(home: Path, minutes: float) -> list[list[str]]:
 
 
 @contextmanager
-def _workplace(folder: Path | None, *, keep: bool) -> Iterator[Path]:
+def _folder_to_work_in(folder: Path | None, *, keep: bool) -> Iterator[Path]:
     """A folder to work in; a temporary one is removed at the end, others are named.
 
     Raises:
