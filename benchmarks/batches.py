@@ -102,9 +102,11 @@ def _publish(lake: Lake, work: Path, count: int) -> None:
         step.finish_work(work)
 
 
-def our_samples(lake: Lake) -> Samples:
+def our_samples(lake: Lake, *, hold: bool) -> Samples:
     """Every picture with its label."""
     store = CropStore(lake, "noise", "resize96")
+    if hold:
+        store.hold()
     count = len(store)
     ids = np.array(store.sample_ids.to_pylist(), object)
     code = torch.arange(count) % CLASSES
@@ -116,7 +118,7 @@ def our_samples(lake: Lake) -> Samples:
 
 def ours(lake: Lake, *, blocks: bool) -> Iterator[int]:
     """Sizes of the batches of epoch after epoch."""
-    samples = our_samples(lake)
+    samples = our_samples(lake, hold=not blocks)
     loader = TrainLoader(samples, Order(len(samples), BATCH, 1, blocks=blocks))
     for epoch in range(1 << 20):
         loader.set_epoch(epoch)

@@ -26,7 +26,7 @@ from manifests.storage import storage_errors
 from trainer.callbacks import Clock, Divergence, Keeper, Screen
 from trainer.data import Prepared, Samples, prepare
 from trainer.learner import Learner
-from trainer.loader import ScoreLoader, TrainLoader, fits_in_memory
+from trainer.loader import ScoreLoader, TrainLoader, hold_in_memory
 from trainer.network import network_for, start_at_mean_face
 from trainer.networks.hard_sharing import HardSharing
 from trainer.recipe import Recipe
@@ -153,7 +153,8 @@ def _trainer(
 
 def _fit(trainer: L.Trainer, learner: Learner, recipe: Recipe, prepared: Prepared, checkpoint: Path | None) -> None:
     rank, world, pin = trainer.global_rank, trainer.world_size, trainer.strategy.root_device.type == "cuda"
-    order = order_for(recipe, prepared.train, rank, world)
+    held = hold_in_memory(prepared.train.stores, world // trainer.num_nodes)
+    order = order_for(recipe, prepared.train, rank, world, blocks=not held)
     if len(prepared.selection) < world:
         raise RecipeError(f"{len(prepared.selection)} samples choose the epoch", expected=f"one per process: {world}")
     # Every process gets a batch: Lightning leaves out the validation of one that has none, and the others wait for it.
@@ -175,8 +176,8 @@ def _fit(trainer: L.Trainer, learner: Learner, recipe: Recipe, prepared: Prepare
         raise KeyboardInterrupt from None
 
 
-def order_for(recipe: Recipe, samples: Samples, rank: int = 0, world: int = 1) -> Order:
-    """The order in which a recipe draws its training samples; blocks are shuffled where memory is too small.
+def order_for(recipe: Recipe, samples: Samples, rank: int = 0, world: int = 1, *, blocks: bool = False) -> Order:
+    """The order in which a recipe draws its training samples; with `blocks`, for stores that memory cannot hold.
 
     Raises:
         RecipeError: Classes are to be balanced and there is no expression task.
@@ -186,7 +187,6 @@ def order_for(recipe: Recipe, samples: Samples, rank: int = 0, world: int = 1) -
         if samples.targets.expression is None:
             raise RecipeError("train.sampler class_balanced", expected="an expression task, whose classes it balances")
         weights = class_weights(samples.targets.expression.code.numpy())
-    blocks = not fits_in_memory(samples)
     return Order(len(samples), recipe.train.batch, recipe.train.seed, rank, world, blocks, weights)
 
 

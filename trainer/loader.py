@@ -1,4 +1,4 @@
-"""Batches: gathered as uint8 from the memory-mapped store by threads, while the device computes."""
+"""Batches: gathered as uint8 from packed crops by threads, while the device computes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import sys
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from typing import TypeVar
@@ -16,6 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from manifests.crops import CropStore
 from trainer.augment import repeated
 from trainer.data import Samples
 from trainer.sampling import SPAN, Indices, Order, sequential
@@ -154,8 +155,16 @@ def prefetched(order: Iterator[T], make: Callable[[T], Batch]) -> Iterator[Batch
         pool.shutdown()
 
 
-def fits_in_memory(samples: Samples) -> bool:
-    """Whether the pictures of all samples fit into half of the machine's memory, so that any order is fast."""
-    height, width, channels = samples.shape
+def hold_in_memory(stores: Sequence[CropStore], processes: int = 1) -> bool:
+    """Read the stores into memory where that takes no more than half of it; whether they now lie there.
+
+    Args:
+        stores: Packed crops.
+        processes: How many processes of this machine each hold a copy.
+    """
     total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    return len(samples) * height * width * channels < total / 2
+    if processes * sum(store.nbytes for store in stores) >= total / 2:
+        return False
+    for store in stores:
+        store.hold()
+    return True

@@ -65,6 +65,15 @@ def test_a_batch_large_enough_for_two_threads_keeps_its_order(lake: Lake, tmp_pa
     assert (CropStore(lake, "toy", "a").gather(rows) == crops[rows]).all()
 
 
+@pytest.mark.parametrize("shape", [(4, 5, 1), (56, 56, 3)])
+def test_pixels_held_in_memory_are_those_of_the_shards(lake: Lake, tmp_path: Path, shape: tuple[int, int, int]) -> None:
+    crops = packed(lake, shape, tmp_path)
+    store = CropStore(lake, "toy", "a")
+    store.hold()
+    rows = np.random.default_rng(0).integers(0, len(crops), 50)
+    assert (store.gather(rows) == crops[rows]).all()
+
+
 def test_samples_are_located_by_id_and_a_sample_without_a_crop_is_not(lake: Lake, tmp_path: Path) -> None:
     crops = packed(lake, (4, 5, 1), tmp_path)
     store = CropStore(lake, "toy", "a")

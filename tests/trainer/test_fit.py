@@ -20,6 +20,7 @@ from trainer import callbacks
 from trainer.data import prepare
 from trainer.fit import Machine, order_for, train
 from trainer.learner import Learner, lr_factor
+from trainer.loader import hold_in_memory
 from trainer.networks.backbone import BackboneSpec, build_backbone
 from trainer.recipe import Recipe
 from trainer.run import FACTS, Run, runs
@@ -283,9 +284,13 @@ def test_colour_and_gray_crops_train_together(lake: Lake, recipe: MakeRecipe, ru
         )
         assert run.facts.crop == [32, 32, 3]
         assert run.facts.samples["train"] == 128
-    assert order_for(chosen, prepared_samples(chosen, lake)).blocks is False
 
 
-def prepared_samples(recipe: Recipe, lake: Lake):  # Samples
-
-    return prepare(recipe, lake).train
+def test_stores_are_held_in_memory_where_all_processes_fit_and_else_shuffled_by_blocks(
+    lake: Lake, recipe: MakeRecipe
+) -> None:
+    Toy().publish(lake)
+    samples = prepare(recipe(), lake).train
+    assert hold_in_memory(samples.stores)
+    assert not hold_in_memory(samples.stores, processes=1 << 40)
+    assert order_for(recipe(), samples, blocks=True).blocks
