@@ -5,11 +5,12 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 UV_VERSION := 0.13.9
 
-.PHONY: help install demo test docs lock clean
+.PHONY: help install demo test fuzz docs lock clean
 
 help:
 	@echo "make demo    install, then run the whole way on synthetic faces (under 5 minutes on 2 cores)"
 	@echo "make test    install, then ruff, mypy, import-linter and pytest (under 10 minutes on 2 cores)"
+	@echo "make fuzz    ten thousand inputs for every text parser (about half an hour)"
 	@echo "make docs    renew the generated pages under docs"
 	@echo "make lock    renew requirements.lock"
 
@@ -33,6 +34,9 @@ test: $(INSTALLED)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python -m pytest
+
+fuzz: $(INSTALLED)
+	AFFECT_FUZZ=10000 $(BIN)/python -m pytest -m fuzz --timeout 0
 
 docs: $(INSTALLED)
 	$(BIN)/python docs/generate.py

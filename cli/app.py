@@ -52,7 +52,9 @@ for command, panel in (
     app.command(
         rich_help_panel=panel,
         epilog=getattr(command, "epilog", None),
-        context_settings={"help_option_names": ["-h", "--help"]},
+        # The options that only one dataset has are its reader's to know.
+        context_settings={"help_option_names": ["-h", "--help"]}
+        | ({"allow_extra_args": True, "ignore_unknown_options": True} if command is datasets.ingest else {}),
     )(command)
 
 

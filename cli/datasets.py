@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -44,13 +43,6 @@ def info(
     say(card_lines(card(dataset)))
 
 
-class Images(StrEnum):
-    """Which of a dataset's two sets of pictures."""
-
-    aligned = "aligned"
-    original = "original"
-
-
 @with_examples(
     ("affect ingest rafdb /data/RAF-DB", ""),
     ("affect ingest rafdb /data/RAF-DB --images original", "its other pictures"),
@@ -72,20 +64,19 @@ def ingest(
     mapping: Annotated[
         Path | None, typer.Option("--map", metavar="TOML", help="For `table`: which column means what.")
     ] = None,
-    images: Annotated[
-        Images | None, typer.Option("--images", help="For datasets that come with two sets of pictures.")
-    ] = None,
     rehash: Annotated[
         bool, typer.Option("--rehash", help="Also read media bytes to find changes, not names and sizes alone.")
     ] = False,
 ) -> None:
-    """Read a dataset, as distributed, into the lake. Nothing is copied; the folder is never written."""
+    """Read a dataset, as distributed, into the lake. Nothing is copied; the folder is never written.
+
+    A dataset's own options, such as `--images original` of rafdb, come last; `affect info DATASET` lists them.
+    """
     from affectdata.ingest import MAX_REJECTS
     from affectdata.ingest import ingest as read
     from cli.progress import progress
 
-    options = {"map": str(mapping)} if mapping else {}
-    options |= {"images": images.value} if images else {}
+    options = own_options(context.args) | ({"map": str(mapping)} if mapping else {})
     lake = session(context).lake(create=True)
     with progress() as advance:
         summary = read(
@@ -99,3 +90,24 @@ def ingest(
             progress=advance,
         )
     say(summary.lines())
+
+
+def own_options(arguments: list[str]) -> dict[str, str]:
+    """`--name value` and `--name=value` of the options that only one dataset has; its reader knows which exist.
+
+    Raises:
+        AffectError: Something that is no such pair.
+    """
+    from manifests.errors import AffectError
+
+    given, rest = {}, list(arguments)
+    while rest:
+        name, equals, value = rest.pop(0).partition("=")
+        if not name.startswith("--") or not (equals or rest):
+            raise AffectError(
+                f"argument {name!r} of affect ingest",
+                expected="one DATASET, one PATH, and options as --name value",
+                then="affect ingest --help",
+            )
+        given[name.removeprefix("--")] = value if equals else rest.pop(0)
+    return given

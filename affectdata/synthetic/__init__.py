@@ -16,13 +16,14 @@ from manifests.errors import DatasetError, UnknownNameError
 
 if TYPE_CHECKING:
     from affectdata.synthetic.face import Face, Parameters, draw_parameters, landmarks_of, render
-    from affectdata.synthetic.truth import LabelTruth, RejectTruth, SampleTruth, Truth
+    from affectdata.synthetic.truth import LabelTruth, RejectTruth, RoleTruth, SampleTruth, Truth
 
 __all__ = [
     "Face",
     "LabelTruth",
     "Parameters",
     "RejectTruth",
+    "RoleTruth",
     "SampleTruth",
     "Truth",
     "Twin",
@@ -35,7 +36,7 @@ __all__ = [
 
 _HOMES = {
     **dict.fromkeys(("Face", "Parameters", "draw_parameters", "landmarks_of", "render"), "face"),
-    **dict.fromkeys(("LabelTruth", "RejectTruth", "SampleTruth", "Truth"), "truth"),
+    **dict.fromkeys(("LabelTruth", "RejectTruth", "RoleTruth", "SampleTruth", "Truth"), "truth"),
 }
 
 LEAST_SAMPLES = 24

@@ -102,7 +102,7 @@ def _write_csv(root: Path, rows: list[_Row], variant: str) -> Truth:
         if row.reject:
             rejects.append(RejectTruth(name, row.reject, number))
             continue
-        samples.append(SampleTruth(str(number), name, str(number), row.usage, labels=_human(row)))
+        samples.append(SampleTruth(str(number), name, str(number), split=row.usage, labels=_human(row)))
     write_lines(root / name, lines)
     return Truth(DATASET, variant, tuple(samples), tuple(rejects), _copies(rows, [str(n) for n in range(len(rows))]))
 
@@ -124,7 +124,11 @@ def _write_ferplus_csv(root: Path, rows: list[_Row], rng: np.random.Generator) -
     names = _names(len(rows), unnamed)
     write_lines(root / "fer2013new.csv", _table(rows, names, voted))
     samples = [
-        replace(sample, labels=(*sample.labels, *voted[number].labels()) if names[number] else sample.labels)
+        replace(
+            sample,
+            labels=(*sample.labels, *voted[number].labels()) if names[number] else sample.labels,
+            face_status=voted[number].face_status,
+        )
         for number, sample in enumerate(truth.samples)
     ]
     return replace(truth, samples=tuple(samples), rejects=(RejectTruth("fer2013new.csv", "not-a-face", unnamed),))
@@ -176,7 +180,16 @@ def _write_ferplus(root: Path, rows: list[_Row], rng: np.random.Generator) -> Tr
             rejects.append(RejectTruth(path, "missing-image", number))
             continue
         write_picture(root / path, row.image, truncated=number == truncated)
-        samples.append(SampleTruth(name, path, split=row.usage, labels=votes.labels(), readable=number != truncated))
+        samples.append(
+            SampleTruth(
+                name,
+                path,
+                split=row.usage,
+                face_status=votes.face_status,
+                labels=votes.labels(),
+                readable=number != truncated,
+            )
+        )
     unlisted = "fer9999999"
     write_picture(root / "data/FER2013Train" / f"{unlisted}.png", 255 - rows[0].image)
     samples.append(SampleTruth(unlisted, f"data/FER2013Train/{unlisted}.png", split="Training"))

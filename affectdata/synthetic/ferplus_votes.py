@@ -33,6 +33,11 @@ class Votes:
     majority: str | None
     probability: Mapping[str, float] | None
 
+    @property
+    def face_status(self) -> str:
+        """What the votes say of the picture; no row of the twin has more than half of its votes, but not all, on NF."""
+        return "not_a_face" if set(self.counts) == {"NF"} else "ok"
+
     def cells(self) -> str:
         """The ten numbers as the tables hold them."""
         return ",".join(str(self.counts.get(column, 0)) for column in COLUMNS)

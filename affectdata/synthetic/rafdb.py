@@ -14,7 +14,7 @@ label list. Variants `doubled` (Image/aligned/aligned) and `crlf` are re-saved c
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -143,6 +143,9 @@ def _write_item(root: Path, subset: str, item: _Item, aligned_folder: str) -> Sa
         write_picture(original, item.face.image)
     used = original if item.quirk == "only-original" else aligned
     name = CODES[subset][item.code - 1]
+    annotation = _write_annotation(root / subset / "Annotation", item)
+    if used is aligned:  # released points and boxes fit original pictures only
+        annotation = replace(annotation, box=None, points5=None)
     label = LabelTruth("human", expression=name) if subset == "basic" else LabelTruth("human", compound=name)
     return SampleTruth(
         key=f"{subset}/{item.stem}",
@@ -150,7 +153,7 @@ def _write_item(root: Path, subset: str, item: _Item, aligned_folder: str) -> Sa
         split=item.stem.partition("_")[0],
         labels=(label,),
         readable=item.quirk != "truncated",
-        annotation=_write_annotation(root / subset / "Annotation", item),
+        annotation=annotation,
     )
 
 

@@ -10,9 +10,11 @@ import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pyarrow as pa
 import pytest
 
@@ -21,9 +23,10 @@ from affectdata.ingest import ingest
 from affectdata.ingest_summary import IngestSummary
 from affectdata.media import decode, pixel_hash
 from affectdata.synthetic import LabelTruth, SampleTruth, Truth, twins, write_twin
+from affectdata.synthetic.truth import Annotation
 from manifests.errors import DatasetError, MediaError
 from manifests.lake import Lake
-from manifests.protocols import KEYS, leaks
+from manifests.protocols import KEYS, leaks, roles
 from manifests.schema import LABELS
 from manifests.vocabulary import AUS, EXPRESSIONS, VOTES, au_column
 
@@ -46,13 +49,18 @@ class Case:
     def name(self) -> str:
         return self.truth.dataset
 
-    def ids(self) -> dict[tuple[str | None, str | None], str]:
-        """Path and member -> sample_id."""
-        rows = self.lake.read(self.name, "samples", ["sample_id", "path", "member"]).to_pylist()
-        return {(row["path"], row["member"]): row["sample_id"] for row in rows}
+    @cached_property
+    def pixel_rows(self) -> dict[str, str]:
+        """Data row of a CSV that holds pixels -> sample_id."""
+        rows = self.lake.read(self.name, "samples", ["sample_id", "member"]).to_pylist()
+        return {row["member"]: row["sample_id"] for row in rows}
 
     def id(self, sample: SampleTruth) -> str:
-        return self.ids()[sample.path, sample.member]
+        return f"{self.name}/{sample.key}" if sample.member is None else self.pixel_rows[sample.member]
+
+    def ingest(self, lake: Lake, root: Path, dataset: str | None = None) -> IngestSummary:
+        options = self.truth.options if dataset is None else {}
+        return ingest(lake, dataset or self.name, root, max_rejects=1, options=options)
 
     def rows(self, layer: str) -> dict[str, dict[str, object]]:
         """sample_id -> row."""
@@ -65,7 +73,8 @@ def case(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     folder = tmp_path_factory.mktemp("contract")
     truth = write_twin(name, folder / "root", samples=SAMPLES, seed=SEED, variant=variant)
     lake = Lake(folder / "lake", create=True)
-    return Case(folder / "root", truth, lake, ingest(lake, name, folder / "root", max_rejects=1))
+    summary = ingest(lake, name, folder / "root", max_rejects=1, options=truth.options)
+    return Case(folder / "root", truth, lake, summary)
 
 
 def digests(lake: Lake, dataset: str) -> dict[str, str]:
@@ -77,10 +86,11 @@ def test_every_reader_has_a_twin() -> None:
 
 
 def test_every_item_is_a_sample_and_nothing_else_is(case: Case) -> None:
-    assert set(case.ids()) == {(sample.path, sample.member) for sample in case.truth.samples}
+    found = case.rows("samples")
+    assert set(found) == {case.id(sample) for sample in case.truth.samples}
     for sample in case.truth.samples:
-        if sample.member is None:
-            assert case.id(sample) == f"{case.name}/{sample.key}"
+        row = found[case.id(sample)]
+        assert (row["path"], row["member"], row["frame"]) == (sample.path, sample.member, sample.frame)
 
 
 def test_what_is_refused_is_refused_for_its_reason(case: Case) -> None:
@@ -91,13 +101,14 @@ def test_identity_and_attributes_are_those_of_the_source(case: Case) -> None:
     rows = case.rows("samples")
     for sample in case.truth.samples:
         row = rows[case.id(sample)]
-        assert (row["split"], row["subject_id"]) == (sample.split, sample.subject)
-        about = sample.annotation
-        found = (row["gender"], row["ethnicity"], row["age_group"])
-        assert found == ((about.gender, about.ethnicity, about.age_group) if about else (None, None, None))
-        # Released points and boxes fit original pictures only.
-        fits = about is not None and "aligned" not in sample.path
-        box, points = (about.box, about.points5) if about and fits else (None, None)
+        assert (row["split"], row["subject_id"], row["sequence_id"], row["frame_index"]) == (
+            *(sample.split, sample.subject, sample.sequence, sample.frame_index),
+        )
+        assert (row["group_id"], row["face_status"]) == (sample.group, sample.face_status)
+        about = sample.annotation or Annotation()
+        found = (row["gender"], row["ethnicity"], row["age_group"], row["age"])
+        assert found == (about.gender, about.ethnicity, about.age_group, about.age)
+        box, points = about.box, about.points5
         edges = [row[f"box_{edge}"] for edge in ("x1", "y1", "x2", "y2")]
         assert edges == (pytest.approx(box) if box else [None] * 4)
         assert row["points5"] == (pytest.approx([x for point in points for x in point]) if points else None)
@@ -121,11 +132,23 @@ def test_every_known_cell_is_in_the_lake_and_every_unknown_one_is_null(case: Cas
                 assert found[name] == value, f"{sample.key} {source} {name}"
 
 
+@dataclass(frozen=True, eq=False)
+class Landmarks:
+    """68 points that equal a stored list within what .pts files round away; NaN equals NULL."""
+
+    points: np.ndarray
+
+    def __eq__(self, other: object) -> bool:
+        found = np.array(other, float)  # None becomes NaN
+        return bool(np.allclose(found, self.points.ravel(), atol=2e-3, equal_nan=True))
+
+
 def known_cells(label: LabelTruth) -> dict[str, object]:
     """Label column -> value, for what the truth knows; sequences and numbers within float32."""
     cells: dict[str, object] = {
         "expression": label.expression,
         "compound": label.compound,
+        "mental_state": label.mental_state,
         "valence": None if label.valence is None else pytest.approx(label.valence),
         "arousal": None if label.arousal is None else pytest.approx(label.arousal),
     }
@@ -135,7 +158,8 @@ def known_cells(label: LabelTruth) -> dict[str, object]:
         cells["expression_votes"] = [label.votes.get(name) for name in VOTES]
     if label.landmarks is not None:
         # .pts files hold three decimals.
-        cells["landmarks"] = pytest.approx(label.landmarks.ravel().tolist(), abs=2e-3)
+        cells["landmarks"] = Landmarks(label.landmarks)
+    cells |= {au_column(au, "side"): side for au, side in label.sides.items()}
     cells |= {au_column(au): value for au, value in label.aus.items()}
     cells |= {au_column(au, "intensity"): pytest.approx(value) for au, value in label.au_intensities.items()}
     return {name: value for name, value in cells.items() if value is not None}
@@ -146,48 +170,69 @@ def test_the_layers_of_every_source_name_what_was_offered_and_for_what(case: Cas
         if layer.kind == "labels":
             assert layer.facts.unit
             assert layer.facts.rule
-            column = case.lake.read(case.name, layer.key, ["expression"]).column(0)
-            assert set(column.drop_null().to_pylist()) <= set(layer.facts.offered.get("expression", ()))
+            for task in ("expression", "compound", "mental_state"):
+                column = case.lake.read(case.name, layer.key, [task]).column(0)
+                assert set(column.drop_null().to_pylist()) <= set(layer.facts.offered.get(task, ()))
 
 
-def test_protocols_follow_the_splits_and_keep_their_keys_apart(case: Case) -> None:
-    protocols = [layer for layer in case.lake.layers(case.name) if layer.kind == "protocols"]
-    assert protocols
-    samples = case.lake.read(case.name, "samples")
-    for layer in protocols:
-        rows = case.rows(layer.key)
-        for sample in case.truth.samples:
-            if case.id(sample) in rows and sample.split:
-                assert rows[case.id(sample)]["role"] == ROLES.get(sample.split, sample.split)
-        keys = [key for key in KEYS if key in layer.facts.keys]
-        assert keys == list(next(p.keys for p in card(case.name).protocols if p.name == layer.name))
-        scored = pa.array([rows.get(i, {}).get("role") in ("val", "test") for i in samples["sample_id"].to_pylist()])
-        train = pa.array([rows.get(i, {}).get("role") == "train" for i in samples["sample_id"].to_pylist()])
-        if keys:
-            pictures = samples.append_column("pixel_hash", pa.nulls(samples.num_rows, pa.string()))
-            shared = leaks(pictures.filter(train), pictures.filter(scored), keys)
-            assert not any(mask.any() for mask in shared.values())
+def test_protocols_say_who_trains_and_keep_their_keys_apart(case: Case) -> None:
+    layers = {layer.name: layer for layer in case.lake.layers(case.name) if layer.kind == "protocols"}
+    ids = {sample.key: case.id(sample) for sample in case.truth.samples}
+    named = {protocol.name: protocol for protocol in card(case.name).protocols}
+    assert set(layers) <= set(named)
+    if case.truth.protocols:
+        assert set(layers) == set(case.truth.protocols)
+    for name, wanted in case.truth.protocols.items():
+        rows = case.lake.read(case.name, layers[name].key).to_pylist()
+        found = {(row["sample_id"], row["role"], row["task"], row["fold"]) for row in rows}
+        assert found == {(ids[row.key], row.role, row.task, row.fold) for row in wanted}
+    for name, layer in layers.items():
+        if not case.truth.protocols:
+            rows = case.rows(layer.key)
+            for sample in case.truth.samples:
+                if case.id(sample) in rows and sample.split:
+                    assert rows[case.id(sample)]["role"] == ROLES.get(sample.split, sample.split)
+        assert layer.facts.keys == list(named[name].keys)
+        assert_apart(case, name, [key for key in KEYS if key in layer.facts.keys])
+
+
+def assert_apart(case: Case, protocol: str, keys: list[str]) -> None:
+    """No sample that trains shares a key with one that is scored, in any fold, for any task."""
+    samples = case.lake.read(case.name, "samples").append_column(
+        "pixel_hash", pa.nulls(len(case.truth.samples), pa.string())
+    )
+    rows = case.lake.read(case.name, f"protocols/{protocol}").to_pylist()
+    for task in {row["task"] for row in rows}:
+        for fold in {row["fold"] for row in rows if row["task"] in (task, "all")} - {None} or {None}:
+            said = roles(case.lake, case.name, protocol, task=str(task), fold=fold).to_pylist()
+            role = {row["sample_id"]: row["role"] for row in said}
+            mine = [role.get(i) for i in samples["sample_id"].to_pylist()]
+            train, scored = (pa.array([r in wanted for r in mine]) for wanted in (("train",), ("val", "test")))
+            shared = leaks(samples.filter(train), samples.filter(scored), keys) if keys else {}
+            assert not any(mask.any() for mask in shared.values()), f"{protocol} {task} {fold}"
 
 
 def test_sound_media_decode_and_corrupt_ones_stay_as_samples(case: Case) -> None:
     for sample in case.truth.samples:
+        if sample.path is None:
+            continue
         if sample.readable:
-            assert decode(case.root, sample.path, sample.member, None).ndim == 3
+            assert decode(case.root, sample.path, sample.member, sample.frame).ndim == 3
         else:
             with pytest.raises(MediaError, match="undecodable-image"):
-                decode(case.root, sample.path, sample.member, None)
+                decode(case.root, sample.path, sample.member, sample.frame)
 
 
 def test_copies_have_one_pixel_hash(case: Case) -> None:
     by_key = {sample.key: sample for sample in case.truth.samples if sample.readable}
     for keys in case.truth.copies:
         found = [by_key[key] for key in keys if key in by_key]
-        assert len({pixel_hash(decode(case.root, s.path, s.member, None)) for s in found}) <= 1
+        assert len({pixel_hash(decode(case.root, str(s.path), s.member, s.frame)) for s in found}) <= 1
 
 
 def test_ingesting_again_is_a_no_op_that_says_so(case: Case) -> None:
     before = digests(case.lake, case.name)
-    again = ingest(case.lake, case.name, Path(f"{case.root}/"), max_rejects=1)
+    again = case.ingest(case.lake, Path(f"{case.root}/"))
     assert again.unchanged
     assert "unchanged" in str(again)
     assert digests(case.lake, case.name) == before
@@ -201,7 +246,7 @@ def test_another_run_in_another_directory_order_gives_the_same_bytes(
 
     monkeypatch.setattr(listing, "os", SimpleNamespace(scandir=backwards, path=os.path))
     other = Lake(tmp_path / "lake", create=True)
-    ingest(other, case.name, case.root, max_rejects=1)
+    case.ingest(other, case.root)
     assert digests(other, case.name) == digests(case.lake, case.name)
 
 
@@ -214,7 +259,8 @@ def test_every_other_reader_refuses_the_tree_and_names_the_right_one(case: Case,
 
 
 def test_no_label_column_is_left_out_of_the_comparison() -> None:
-    compared = {"expression", "expression_probs", "expression_votes", "compound", "valence", "arousal", "landmarks"}
-    compared |= {au_column(au) for au in AUS} | {au_column(au, "intensity") for au in AUS}
-    elsewhere = {name for name in LABELS.names if name.endswith(("_weight", "_side"))} | {"sample_id", "mental_state"}
+    compared = {"expression", "expression_probs", "expression_votes", "compound", "mental_state", "landmarks"}
+    compared |= {"valence", "arousal"}
+    compared |= {column for au in AUS for column in (au_column(au), au_column(au, "intensity"), au_column(au, "side"))}
+    elsewhere = {name for name in LABELS.names if name.endswith("_weight")} | {"sample_id"}
     assert set(LABELS.names) == compared | elsewhere
