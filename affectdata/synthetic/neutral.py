@@ -57,13 +57,14 @@ def write(root: Path, *, samples: int, seed: int, variant: str = VARIANTS[0]) ->
         quirk = {samples - 3: "truncated", samples - 2: "missing", samples - 1: "unlabelled"}.get(index, "")
         sample = _truth(face, index, person, index // len(people), quirk)
         label = sample.label("human")
+        path = f"images/{sample.key}.png"
         if quirk != "missing":
-            write_picture(root / sample.path, face.image, truncated=quirk == "truncated")
+            write_picture(root / path, face.image, truncated=quirk == "truncated")
         if label is not None and label.landmarks is not None:
             write_lines(root / "landmarks" / f"{sample.key}.pts", pts_lines(label.landmarks))
         rows.append(",".join([f"{sample.key}.png", str(sample.subject), str(sample.split), *_cells(label)]))
         if quirk == "missing":
-            rejects.append(RejectTruth(sample.path, "missing-image", index))
+            rejects.append(RejectTruth(path, "missing-image", index))
         else:
             found.append(sample)
     write_lines(root / "annotations.csv", rows)
