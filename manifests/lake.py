@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 from manifests import schema
 from manifests.errors import LakeError, LakeVersionError, UnknownNameError
 from manifests.layer import SINGLE, Layer, LayerFacts, layer_key, read_layer, with_staleness
+from manifests.migrations import rewrite_labels
 from manifests.storage import storage_errors, sync
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Lake", "Layer", "LayerFacts", "layer_key", "upgrade"]
 
-MIGRATIONS: dict[int, Callable[[Path], None]] = {}
+MIGRATIONS: dict[int, Callable[[Path], None]] = {1: rewrite_labels}
 """Schema version -> the function that brings a lake folder from it to the next version."""
 
 _DATASET_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]*$")

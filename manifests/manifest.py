@@ -217,7 +217,7 @@ def _offered(source: LabelSource) -> str:
 
 
 def _au_cell(joined: _Sources, au: int) -> dict[str, str]:
-    """One AU: the first source that codes it, or codes its intensity and has a cut; its side and weight follow."""
+    """One AU: the first source that codes it, or codes its intensity and has a cut; its side, probability and weight follow."""
     value, intensity = au_column(au), au_column(au, "intensity")
 
     def present(n: int, source: LabelSource) -> str:
@@ -236,6 +236,7 @@ def _au_cell(joined: _Sources, au: int) -> dict[str, str]:
     return {
         value: _coalesce(cells, pa.int8()),
         au_column(au, "side"): column(au_column(au, "side")),
+        au_column(au, "prob"): column(au_column(au, "prob")),
         au_column(au, "weight"): column(au_column(au, "weight")),
         au_column(au, "source"): joined.winner([value], knows, lambda _, source: quoted(source.name)),
     }

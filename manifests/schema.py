@@ -17,7 +17,7 @@ from manifests.errors import SchemaError
 from manifests.values import check_label_rules, check_values, without_empty_lists
 from manifests.vocabulary import au_column
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised whenever a stored column changes its name, type or meaning; `lake.MIGRATIONS` says how to follow."""
 
 
@@ -88,6 +88,7 @@ def _au_fields() -> list[pa.Field]:
             _field(au_column(au), pa.int8(), f"AU{au} {name}: absent or present", range="0..1"),
             _names(au_column(au, "side"), voc.AU_SIDES, f"AU{au}: side as coded (the subject's)"),
             _number(au_column(au, "intensity"), f"AU{au}: FACS intensity as released", 0, 5, "FACS A-E as 1-5"),
+            _number(au_column(au, "prob"), f"AU{au}: probability of presence, where the source gives one", 0, 1),
             _number(au_column(au, "weight"), f"AU{au}: weight of this label, NULL is 1", 0, 1e6),
         ]
     return fields

@@ -262,5 +262,5 @@ def test_no_label_column_is_left_out_of_the_comparison() -> None:
     compared = {"expression", "expression_probs", "expression_votes", "compound", "mental_state", "landmarks"}
     compared |= {"valence", "arousal"}
     compared |= {column for au in AUS for column in (au_column(au), au_column(au, "intensity"), au_column(au, "side"))}
-    elsewhere = {name for name in LABELS.names if name.endswith("_weight")} | {"sample_id"}
+    elsewhere = {name for name in LABELS.names if name.endswith(("_weight", "_prob"))} | {"sample_id"}
     assert set(LABELS.names) == compared | elsewhere

@@ -265,16 +265,30 @@ def test_a_folder_that_is_no_lake_is_refused(tmp_path: Path) -> None:
 
 def test_an_older_lake_names_the_command_that_upgrades_it(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     publish(lake)
-    monkeypatch.setattr(lake_module.schema, "SCHEMA_VERSION", 2)
+    now = lake_module.schema.SCHEMA_VERSION
+    monkeypatch.setattr(lake_module.schema, "SCHEMA_VERSION", now + 1)
     with pytest.raises(LakeVersionError, match="upgrade"):
         Lake(lake.home)
     with pytest.raises(LakeVersionError, match="nothing leads there"):
         lake_module.upgrade(lake.home)
     seen: list[Path] = []
-    monkeypatch.setitem(lake_module.MIGRATIONS, 1, seen.append)
-    assert lake_module.upgrade(lake.home) == [1]
+    monkeypatch.setitem(lake_module.MIGRATIONS, now, seen.append)
+    assert lake_module.upgrade(lake.home) == [now]
     assert seen == [lake.home]
     assert Lake(lake.home).datasets() == ["rafdb"]
+
+
+def test_labels_of_version_1_gain_the_new_columns_and_keep_what_they_say(lake: Lake) -> None:
+    publish(lake)
+    before = lake.read("rafdb", "labels/human")
+    layer = lake.layer("rafdb", "labels/human")
+    old = pq.read_table(layer.path)
+    pq.write_table(old.drop_columns([name for name in old.column_names if name.endswith("_prob")]), layer.path)
+    (lake.home / "lake.toml").write_text("schema = 1\n")
+    assert lake_module.upgrade(lake.home) == [1]
+    after = Lake(lake.home)
+    assert after.read("rafdb", "labels/human").equals(before)
+    assert after.layer("rafdb", "labels/human").facts == layer.facts
 
 
 def test_a_newer_lake_is_refused(lake: Lake) -> None:
