@@ -217,7 +217,7 @@ def _offered(source: LabelSource) -> str:
 
 
 def _au_cell(joined: _Sources, au: int) -> dict[str, str]:
-    """One AU: the first source that codes it, or codes its intensity and has a cut; its side, probability and weight follow."""
+    """One AU: the first source that codes it, or its intensity with a cut; side, probability and weight follow."""
     value, intensity = au_column(au), au_column(au, "intensity")
 
     def present(n: int, source: LabelSource) -> str:
