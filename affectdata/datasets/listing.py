@@ -52,8 +52,14 @@ class Listing:
         inside = ((folder, folder[len(prefix) :]) for folder in self._folders if folder.startswith(prefix))
         return sorted(folder for folder, rest in inside if rest and _matches(PurePosixPath(rest).parts, parts))
 
+    def tree(self) -> list[str]:
+        """Every folder, however deep, sorted; the root is the empty path."""
+        return sorted(self._folders)
+
     def names(self, folder: str, pattern: str = "*") -> list[str]:
         """File names directly in a folder that match a pattern, ignoring case, sorted."""
+        if pattern == "*":
+            return sorted(self._folders.get(folder, ()))
         wanted = pattern.lower()
         return sorted(name for name in self._folders.get(folder, ()) if fnmatchcase(name.lower(), wanted))
 
@@ -69,9 +75,11 @@ class Listing:
         chosen = {f: n for f, n in self._folders.items() if f == folder or f.startswith(prefix)}
         return sorted(_joined(f, name) for f, names in chosen.items() for name in names)
 
-    def paths(self) -> pa.Array:
-        """All paths as one Arrow array, for a vectorised look-up."""
-        return pa.array([_joined(f, name) for f, names in self._folders.items() for name in names], pa.string())
+    def paths(self, below: str = "") -> pa.Array:
+        """The paths of all files below a folder, relative to it, as one Arrow array for a vectorised look-up."""
+        prefix = f"{below}/" if below else ""
+        inside = [(f[len(prefix) :], n) for f, n in self._folders.items() if f == below or f.startswith(prefix)]
+        return pa.array([_joined(f, name) for f, names in inside for name in names], pa.string())
 
     def media(self) -> list[str]:
         """Whatever may hold pixels, sorted: every file but notes and hidden ones."""
