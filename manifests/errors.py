@@ -104,3 +104,7 @@ class ProtocolError(AffectError):
 
 class RunError(AffectError):
     """A run folder that is missing, unfinished, or made by another recipe."""
+
+
+class LabelRuleError(AffectError):
+    """A relatedness table, or a way of deriving labels from it, that cannot be used."""

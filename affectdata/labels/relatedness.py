@@ -6,17 +6,21 @@ unknown, never as absent. Neutral is not a row of any table.
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any
 
-from manifests.errors import UnknownNameError
-from manifests.vocabulary import COMPOUND
+from manifests.errors import LabelRuleError, UnknownNameError
+from manifests.vocabulary import AUS, COMPOUND
 
-TABLES = ("du2014",)
+_NAME = re.compile(r"^[a-z0-9][a-z0-9-]*$")
+
+TABLES = ("du2014", "affwild2", "emotionet", "emfacs")
 """Names of the tables that lie in `affectdata/labels/tables/`."""
 
 
@@ -82,27 +86,65 @@ class RelatednessTable:
         return frozenset().union(*(row.aus for row in self.rows.values()))
 
 
-@cache
 def relatedness(name: str) -> RelatednessTable:
-    """The table of that name, for example `du2014` (Du, Tao & Martinez 2014, Table 1).
+    """The table of that name, for example `du2014` (Du, Tao & Martinez 2014, Table 1), or that of a TOML file.
+
+    Args:
+        name: One of `TABLES`, or a path that ends in `.toml` (`affect relate` writes such files).
 
     Raises:
-        UnknownNameError: There is no such table.
+        UnknownNameError: There is no such table, or it names an emotion that nobody knows.
+        LabelRuleError: The file is absent or no table of this form.
     """
+    return read_table(Path(name)) if name.endswith(".toml") else _shipped(name)
+
+
+@cache
+def _shipped(name: str) -> RelatednessTable:
     if name not in TABLES:
-        raise UnknownNameError("relatedness table", name, TABLES)
+        raise UnknownNameError("relatedness table", name, TABLES, "a file of your own: --table PATH.toml")
     text = resources.files("affectdata.labels").joinpath("tables", f"{name}.toml").read_text(encoding="utf-8")
-    facts = tomllib.loads(text)
+    return _table(tomllib.loads(text))
+
+
+def read_table(path: Path) -> RelatednessTable:
+    """The table of a TOML file in the form of those that are shipped; see `relatedness`."""
+    expected = 'name = "...", and [rows.<emotion>] with prototypical = [AU, ...] and observational = { AU = fraction }'
+    try:
+        return _table(tomllib.loads(path.read_text(encoding="utf-8")))
+    except OSError as error:
+        raise LabelRuleError(f"table {path} cannot be read", found=str(error), expected=expected) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
+        found = f"no {error}" if isinstance(error, KeyError) else str(error)
+        raise LabelRuleError(f"table {path} is no relatedness table", found=found, expected=expected) from None
+
+
+def _table(facts: dict[str, Any]) -> RelatednessTable:
     rows = {emotion: _row(emotion, row) for emotion, row in facts["rows"].items()}
-    return RelatednessTable(name, facts["title"], facts["source"], facts["semantics"], facts["confidence"], rows)
+    table = RelatednessTable(
+        name=str(facts["name"]),
+        title=str(facts.get("title", "")),
+        source=str(facts.get("source", "")),
+        semantics=str(facts.get("semantics", "")),
+        confidence=dict(facts.get("confidence", {})),
+        rows=rows,
+    )
+    if not _NAME.match(table.name):
+        raise ValueError(f"name {table.name!r}: lower-case letters, digits and '-' only")
+    return table
 
 
 def _row(emotion: str, row: dict[str, Any]) -> EmotionRow:
+    prototypical = tuple(int(au) for au in row.get("prototypical", ()))
+    observational = {int(au): float(fraction) for au, fraction in row.get("observational", {}).items()}
+    wrong = sorted({*prototypical, *observational} - set(AUS)) or sorted(set(prototypical) & set(observational))
+    if wrong or not all(0 < fraction < 1 for fraction in observational.values()):
+        raise ValueError(f"{emotion}: AU {wrong}, or a fraction outside (0, 1)")
     return EmotionRow(
         emotion=COMPOUND.canonical(emotion),
-        kind=row["kind"],
-        prototypical=tuple(row["prototypical"]),
-        observational={int(au): fraction for au, fraction in row["observational"].items()},
+        kind=row.get("kind", "basic"),
+        prototypical=prototypical,
+        observational=observational,
         starred=tuple(row.get("starred", ())),
         constituents=tuple(COMPOUND.canonical(name) for name in row.get("constituents", ())),
     )
