@@ -63,6 +63,10 @@ class Listing:
         wanted = pattern.lower()
         return sorted(name for name in self._folders.get(folder, ()) if fnmatchcase(name.lower(), wanted))
 
+    def unsorted_names(self, folder: str) -> Iterator[str]:
+        """File names directly in a folder, in no order: for a look that stops early."""
+        return iter(self._folders.get(folder, ()))
+
     def find(self, pattern: str) -> list[str]:
         """Files whose path matches a pattern component by component, ignoring case, sorted."""
         head, _, tail = pattern.rpartition("/")
