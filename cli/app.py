@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli import datasets, demo, faces, folds, layers, questions, training
+from cli import coannotation, datasets, demo, faces, folds, layers, questions, training
 from cli.errors import AffectGroup
 from cli.examples import examples
 from cli.session import Session
@@ -43,6 +43,8 @@ for command, panel in (
     (layers.relocate, DATA),
     (layers.upgrade, DATA),
     (folds.folds, FACES),
+    (coannotation.co_annotate, FACES),
+    (coannotation.relate, FACES),
     (faces.align, FACES),
     (training.train, MODELS),
     (training.evaluate, MODELS),

@@ -30,7 +30,8 @@ Sources = Annotated[
 ]
 
 
-def _list(text: str | None) -> tuple[str, ...] | None:
+def source_list(text: str | None) -> tuple[str, ...] | None:
+    """`a, b` -> ("a", "b"); None for nothing."""
     return tuple(part.strip() for part in text.split(",") if part.strip()) if text else None
 
 
@@ -80,7 +81,7 @@ def coverage(
         raise typer.BadParameter("say one of --classes, --aus and --together")
     from manifests.coverage import coverage as count
 
-    wanted = (layer,) if layer else _list(sources)
+    wanted = (layer,) if layer else source_list(sources)
     lake = session(context).lake()
     if together:
         show(_known_together(lake, wanted, dataset), form)
@@ -155,7 +156,7 @@ def sql(
     text = sys.stdin.read() if question == "-" else question
     from manifests.query import DEFAULT_SOURCES, connect
 
-    lake = connect(session(context).lake(), _list(sources) or DEFAULT_SOURCES, au_cut=cuts)
+    lake = connect(session(context).lake(), source_list(sources) or DEFAULT_SOURCES, au_cut=cuts)
     answer = lake.sql(text).arrow()
     for warning in lake.warnings:
         note(f"warning: {warning}")

@@ -1,0 +1,181 @@
+"""`affect relate`: which AUs go with which emotion in data that codes both, beside a published table.
+
+A[e, i] = share of the samples labelled e, and coded for AU i, on which AU i is present. The interval is a bootstrap
+over subjects (over samples where no subject is known): faces of one person are not independent.
+Source: Kollias et al. 2019, section on Table 3, with the readings of `min_fraction` and `min_count` as options.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from affectdata.labels.coannotate import NOT_A_FACE
+from affectdata.labels.coannotation import BASIC
+from affectdata.labels.relatedness import RelatednessTable
+from manifests.errors import LabelRuleError
+from manifests.lake import Lake
+from manifests.query import DEFAULT_SOURCES, manifest_table
+from manifests.storage import storage_errors
+from manifests.vocabulary import AUS, au_column
+
+RESAMPLES = 1000
+
+
+@dataclass(frozen=True)
+class Relation:
+    """How often one AU goes with one emotion.
+
+    Args:
+        emotion: Canonical name.
+        au: AU number.
+        present: Samples of the emotion that show it.
+        coded: Samples of the emotion that are coded for it.
+        low: 2.5th percentile of the bootstrap over subjects; NaN with one subject only.
+        high: 97.5th.
+        published: Weight in the table it is compared with; 0 where that does not list it.
+    """
+
+    emotion: str
+    au: int
+    present: int
+    coded: int
+    low: float
+    high: float
+    published: float
+
+    @property
+    def fraction(self) -> float:
+        """P(AU | emotion)."""
+        return self.present / self.coded
+
+
+@dataclass(frozen=True)
+class Relations:
+    """All relations of some datasets, by emotion and AU."""
+
+    datasets: tuple[str, ...]
+    rows: tuple[Relation, ...]
+    subjects: int
+    samples: Mapping[str, int]
+
+    def toml(self, name: str, *, min_fraction: float, min_count: int) -> str:
+        """A table that `affect co-annotate --table FILE.toml` takes: AUs with at least this share and count.
+
+        An AU that every sample of an emotion shows is prototypical; all others are observational.
+        """
+        text = [
+            f'name = "{name}"',
+            f'title = "AU frequencies per emotion in {", ".join(self.datasets)}"',
+            f'source = "affect relate --from {",".join(self.datasets)}"',
+            f'semantics = "share of samples with that emotion that show the AU; kept from {min_fraction:g} and '
+            f'{min_count} samples on"',
+        ]
+        for emotion in self.samples:
+            kept = [
+                row
+                for row in self.rows
+                if row.emotion == emotion and row.coded >= min_count and row.fraction >= min_fraction
+            ]
+            always = ", ".join(str(row.au) for row in kept if row.present == row.coded)
+            often = ", ".join(f"{row.au} = {row.fraction:.4f}" for row in kept if row.present < row.coded)
+            if kept:
+                inside = f"{{ {often} }}" if often else "{}"
+                text += ["", f"[rows.{emotion}]", f"prototypical = [{always}]", f"observational = {inside}"]
+        return "\n".join(text) + "\n"
+
+
+def relate(
+    lake: Lake,
+    datasets: tuple[str, ...],
+    table: RelatednessTable,
+    *,
+    sources: tuple[str, ...] = DEFAULT_SOURCES,
+    seed: int = 0,
+) -> Relations:
+    """P(AU | basic expression) in datasets that code both.
+
+    Args:
+        table: What to compare with.
+        sources: Label sources, first wins.
+        seed: Of the bootstrap.
+
+    Raises:
+        LabelRuleError: No sample has both an expression and an AU.
+    """
+    columns = ["sample_id", "dataset", "subject_id", "face_status", "expression", *(au_column(au) for au in AUS)]
+    found = manifest_table(lake, list(datasets), columns, sources=sources, where="mask_expression and mask_au")
+    found = found.filter(pc.fill_null(pc.not_equal(found["face_status"], NOT_A_FACE), True))
+    emotion = np.asarray(pc.fill_null(pc.index_in(found["expression"], value_set=pa.array(BASIC)), -1))
+    if not (emotion >= 0).any():
+        raise LabelRuleError(
+            f"relate: no sample of {', '.join(datasets)} has both a basic expression and an AU",
+            found=f"sources {', '.join(sources)}",
+            then="affect coverage --together shows what is known together",
+        )
+    cells = np.stack([np.asarray(pc.fill_null(found[au_column(au)], -1)) for au in AUS], axis=1)
+    people = _people(found)
+    rows = [
+        _relation(table, name, au, cells[emotion == code, au - 1], people[emotion == code], seed)
+        for code, name in enumerate(BASIC)
+        for au in AUS
+        if (cells[emotion == code, au - 1] >= 0).any()
+    ]
+    counts = {name: int((emotion == code).sum()) for code, name in enumerate(BASIC) if (emotion == code).any()}
+    return Relations(datasets, tuple(rows), len(np.unique(people[emotion >= 0])), counts)
+
+
+def write_table(path: Path, text: str) -> None:
+    """Write a table file; one that is there already is kept.
+
+    Raises:
+        LabelRuleError: The file exists.
+        StorageError: It cannot be written.
+    """
+    with storage_errors(path):
+        try:
+            with path.open("x", encoding="utf-8") as file:
+                file.write(text)
+        except FileExistsError:
+            raise LabelRuleError(f"file {path} exists", then="choose another --out, or remove it") from None
+
+
+def _people(found: pa.Table) -> NDArray[np.int64]:
+    """A number for each subject; a sample without a subject is its own."""
+    named = pc.binary_join_element_wise(found["dataset"], found["subject_id"], "/")
+    return np.asarray(pc.coalesce(named, found["sample_id"]).combine_chunks().dictionary_encode().indices).astype(int)
+
+
+def _relation(
+    table: RelatednessTable, emotion: str, au: int, cells: NDArray[np.int8], people: NDArray[np.int64], seed: int
+) -> Relation:
+    coded = cells >= 0
+    _, person = np.unique(people[coded], return_inverse=True)
+    present = np.bincount(person, cells[coded] == 1)
+    count = np.bincount(person)
+    low = high = float("nan")
+    if len(count) > 1:
+        # Seeded by what is measured, so that no interval depends on which others were asked for.
+        rng = np.random.default_rng([seed, au, BASIC.index(emotion)])
+        drawn = rng.integers(0, len(count), (RESAMPLES, len(count)))
+        low, high = np.quantile(present[drawn].sum(1) / count[drawn].sum(1), [0.025, 0.975]).tolist()
+    published = table.rows[emotion].weight(au) if emotion in table.rows else 0.0
+    return Relation(emotion, au, int(present.sum()), int(count.sum()), low, high, published)
+
+
+def comparison(relations: Relations, *, min_count: int, min_fraction: float) -> Iterator[tuple[object, ...]]:
+    """Rows for people: emotion, AU, share, interval, count, published weight, difference."""
+    for row in relations.rows:
+        if row.coded < min_count or (row.fraction < min_fraction and not row.published):
+            continue
+        interval = "" if np.isnan(row.low) else f"{row.low:.2f}-{row.high:.2f}"
+        yield (
+            *(row.emotion, f"AU{row.au}", f"{row.fraction:.2f}", interval, f"{row.present:,}/{row.coded:,}"),
+            *((f"{row.published:.2f}", f"{row.fraction - row.published:+.2f}") if row.published else (None, None)),
+        )
