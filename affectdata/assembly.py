@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,32 +10,78 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from affectdata.block_checks import BlockChecks, refuse_rows
 from affectdata.datasets.listing import Listing
 from affectdata.datasets.reading import Block, Reject
-from affectdata.datasets.text import REPLACED, as_mask
+from affectdata.datasets.text import as_mask
+from affectdata.runs import Run, gathered, joined, overlapping, run_of
 from manifests.errors import DatasetError
 from manifests.schema import SAMPLES
 
-_UNSAFE = r"(^|/)\.\.(/|$)|^/|^[A-Za-z]:|\x00"
-_UNTIDY = r"\\|//|^\./|/\./|/$"
 _ROW = "row"
+_LABELS, _ROLES = "labels", "protocols"
 
 
 @dataclass(frozen=True)
 class Assembled:
-    """Everything that a dataset's readers said, ready to be written.
+    """Everything that a dataset's readers said, ready to be written piece by piece.
 
     Args:
-        samples: One row per sample, sorted.
-        labels: Source -> label columns with `sample_id`, sorted; rows that say nothing are left out.
-        protocols: Name -> rows of a protocol layer, sorted.
+        dataset: Name in the lake.
+        count: Number of samples.
         items: Items of the source: samples, and what was refused.
+        sources: Label sources, sorted.
+        protocols: Names of the protocols, sorted.
     """
 
-    samples: pa.Table
-    labels: Mapping[str, pa.Table]
-    protocols: Mapping[str, pa.Table]
+    dataset: str
+    count: int
     items: int
+    sources: tuple[str, ...]
+    protocols: tuple[str, ...]
+    _runs: tuple[Run, ...]
+    _explicit: Mapping[str, pa.Table]
+
+    def samples(self, *only: str) -> Iterator[pa.Table]:
+        """The samples, in order; or some of their columns, as far as they have them."""
+        for run in self._runs:
+            rows = run.rows(only or [name for name in run.names if "/" not in name])
+            yield rows if only else rows.append_column("dataset", pa.repeat(self.dataset, rows.num_rows))
+
+    def labels(self, source: str, *also: str) -> Iterator[pa.Table]:
+        """Label columns with `sample_id`, in order; rows that say nothing are left out.
+
+        Args:
+            also: Columns of the samples to be added.
+        """
+        for run in self._runs:
+            rows = run.rows(("sample_id", *also, *_columns(run, _LABELS, source)))
+            says = np.zeros(rows.num_rows, dtype=bool)
+            names = _columns(run, _LABELS, source)
+            for name in names:
+                says |= as_mask(pc.is_valid(rows.column(name)))
+            rows = rows.rename_columns([name.rpartition("/")[2] for name in rows.column_names])
+            yield rows if says.all() else rows.filter(pa.array(says))
+
+    def roles(self, protocol: str) -> Iterator[pa.Table]:
+        """Rows of a protocol layer, in order of sample and task."""
+        if protocol in self._explicit:
+            yield self._explicit[protocol]
+            return
+        for run in self._runs:
+            names = sorted(_columns(run, _ROLES, protocol))
+            rows = run.rows(("sample_id", *names))
+            tasks = [
+                pa.table({_ROW: np.arange(rows.num_rows), "role": rows.column(name)})
+                .append_column("task", pa.repeat(name.rpartition("/")[2], rows.num_rows))
+                .filter(pc.is_valid(rows.column(name)))
+                for name in names
+            ]
+            if tasks:
+                table = pa.concat_tables(tasks)
+                if len(tasks) > 1:
+                    table = table.sort_by([(_ROW, "ascending"), ("task", "ascending")])
+                yield table.add_column(0, "sample_id", rows.column("sample_id").take(table.column(_ROW))).drop([_ROW])
 
 
 def assemble(dataset: str, blocks: Iterable[Block], files: Listing, reject: Reject) -> Assembled:
@@ -51,50 +97,58 @@ def assemble(dataset: str, blocks: Iterable[Block], files: Listing, reject: Reje
     Raises:
         DatasetError: Not one sample.
     """
-    samples, labels, roles, tables = _collected(blocks)
-    if samples is None:
+    said = _Said(dataset, BlockChecks(files, reject), reject)
+    runs = [_settled(cluster, reject) for cluster in overlapping(list(gathered(said.rows(blocks))))]
+    if not said.seen:
         raise DatasetError(f"{dataset} holds not one sample", found=_worst(reject), then=f"affect info {dataset}")
-    items = samples.num_rows + len(reject)
-    samples = _tidy_paths(samples)
-    keep = _usable(samples, files, reject)
-    ids = pc.binary_join_element_wise(pa.scalar(dataset), samples.column("sample_id"), "/")
-    samples = samples.set_column(samples.column_names.index("sample_id"), "sample_id", ids)
-    order, pairs = _order(ids, keep)
-    labels = _agreed(labels, pairs, reject, samples)
-    place = np.full(samples.num_rows, -1, dtype=np.int64)
-    place[order] = np.arange(len(order))
-    chosen = samples.take(pa.array(order))
-    chosen = chosen.append_column("dataset", pa.array([dataset] * chosen.num_rows, pa.string()))
-    key = chosen.column("sample_id")
-    ordered = {source: _ordered(table, place, key) for source, table in labels.items()}
-    protocols = {name: _role_rows(_ordered(table, place, key)) for name, table in roles.items()}
-    for name, table in tables.items():
-        protocols[name] = _explicit_rows(dataset, table, key)
-    return Assembled(chosen, ordered, protocols, items)
+    explicit = {name: _explicit_rows(dataset, tables, runs) for name, tables in said.explicit.items()}
+    return Assembled(
+        dataset,
+        sum(run.count for run in runs),
+        said.seen + said.refused,
+        tuple(sorted(said.sources)),
+        tuple(sorted(said.protocols | explicit.keys())),
+        tuple(runs),
+        explicit,
+    )
 
 
-def _collected(
-    blocks: Iterable[Block],
-) -> tuple[pa.Table | None, dict[str, pa.Table], dict[str, pa.Table], dict[str, pa.Table]]:
-    """Samples, labels and roles of all blocks, the last two with the row of their sample; explicit protocols."""
-    samples: list[pa.Table] = []
-    labels: dict[str, list[pa.Table]] = {}
-    roles: dict[str, list[pa.Table]] = {}
-    tables: dict[str, list[pa.Table]] = {}
-    start = 0
-    for block in blocks:
-        count = block.samples.num_rows
-        rows = pa.array(np.arange(start, start + count))
-        samples.append(_typed(block.samples))
-        for source, table in block.labels.items():
-            labels.setdefault(source, []).append(table.append_column(_ROW, rows))
+class _Said:
+    """What the blocks of a reader say beside their rows, noted while they pass."""
+
+    def __init__(self, dataset: str, checks: BlockChecks, reject: Reject) -> None:
+        self._dataset, self._checks, self._reject = dataset, checks, reject
+        self.seen = self.refused = 0
+        self.sources: set[str] = set()
+        self.protocols: set[str] = set()
+        self.explicit: dict[str, list[pa.Table]] = {}
+
+    def rows(self, blocks: Iterable[Block]) -> Iterator[pa.Table]:
+        """The usable rows of every block: columns of samples, `labels/<source>/<column>`, `protocols/<name>/<task>`."""
+        before = 0
+        for block in blocks:
+            self.refused += len(self._reject) - before
+            self.seen += block.samples.num_rows
+            rows = self._wide(block)
+            rows = self._checks.usable(rows) if rows.num_rows else rows
+            if rows.num_rows:
+                ids = pc.binary_join_element_wise(self._dataset, rows.column("sample_id"), "/")
+                yield rows.set_column(rows.column_names.index("sample_id"), "sample_id", ids)
+            before = len(self._reject)
+        self.refused += len(self._reject) - before
+
+    def _wide(self, block: Block) -> pa.Table:
+        rows = _typed(block.samples)
+        self.sources |= block.labels.keys()
+        for source, labels in block.labels.items():
+            rows = _beside(rows, f"{_LABELS}/{source}", labels)
         for name, said in block.protocols.items():
-            if isinstance(said, pa.Table):
-                tables.setdefault(name, []).append(said)
-            else:
-                roles.setdefault(name, []).append(pa.table({"role": said, _ROW: rows}))
-        start += count
-    return _joined(samples) if start else None, _each(labels), _each(roles), _each(tables)
+            if isinstance(said, pa.Table) and "sample_id" in said.column_names:
+                self.explicit.setdefault(name, []).append(said)
+                continue
+            self.protocols.add(name)
+            rows = _beside(rows, f"{_ROLES}/{name}", said if isinstance(said, pa.Table) else pa.table({"all": said}))
+        return rows
 
 
 def _typed(table: pa.Table) -> pa.Table:
@@ -103,121 +157,70 @@ def _typed(table: pa.Table) -> pa.Table:
     return table.cast(schema)
 
 
-def _joined(tables: list[pa.Table]) -> pa.Table:
-    return pa.concat_tables(tables, promote_options="permissive").combine_chunks()
+def _beside(rows: pa.Table, prefix: str, table: pa.Table) -> pa.Table:
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        rows = rows.append_column(f"{prefix}/{name}", column)
+    return rows
 
 
-def _each(tables: dict[str, list[pa.Table]]) -> dict[str, pa.Table]:
-    return {name: _joined(parts) for name, parts in tables.items()}
+def _columns(run: Run, kind: str, name: str) -> list[str]:
+    return [column for column in run.names if column.startswith(f"{kind}/{name}/")]
 
 
-def _tidy_paths(samples: pa.Table) -> pa.Table:
-    """Paths with '/' between parts, as annotations of Windows users may not have them."""
-    if "path" not in samples.column_names:
-        return samples
-    paths = samples.column("path")
-    if not as_mask(pc.match_substring_regex(paths, _UNTIDY)).any():
-        return samples
-    for pattern, with_ in ((r"\\", "/"), (r"/+(\./+)*", "/"), (r"^\./|/$", "")):
-        paths = pc.replace_substring_regex(paths, pattern, with_)
-    return samples.set_column(samples.column_names.index("path"), "path", paths)
+def _settled(cluster: Sequence[Run], reject: Reject) -> Run:
+    """Runs that overlap as one run, in order and without repeated keys."""
+    if len(cluster) == 1 and cluster[0].strict:
+        return cluster[0]
+    rows = joined([run.rows() for run in cluster])
+    order, pairs = _order(rows.column("sample_id"))
+    return run_of([_agreed(rows, pairs, reject).take(pa.array(order))], strict=True)
 
 
-def _usable(samples: pa.Table, files: Listing, reject: Reject) -> NDArray[np.bool_]:
-    """Which samples have a name and, where they name a file, one that lies under the root."""
-    ids = samples.column("sample_id")
-    nameless = as_mask(pc.is_null(ids)) | as_mask(pc.equal(ids, "")) | as_mask(pc.match_substring(ids, REPLACED))
-    _refuse(samples, nameless, "bad-name", reject)
-    keep = ~nameless
-    if "path" not in samples.column_names:
-        return keep
-    paths = samples.column("path")
-    checks = {
-        "unsafe-path": as_mask(pc.match_substring_regex(paths, _UNSAFE)),
-        "bad-name": as_mask(pc.match_substring(paths, REPLACED)),
-    }
-    absent = ~as_mask(pc.is_in(paths, value_set=files.paths())) & as_mask(pc.is_valid(paths))
-    frames = samples.column("frame") if "frame" in samples.column_names else None
-    video = np.zeros(len(absent), dtype=bool) if frames is None else as_mask(pc.is_valid(frames))
-    checks |= {"missing-video": absent & video, "missing-image": absent & ~video}
-    for reason, mask in checks.items():
-        _refuse(samples, mask & keep, reason, reject)
-        keep &= ~mask
-    return keep
-
-
-def _refuse(samples: pa.Table, mask: NDArray[np.bool_], reason: str, reject: Reject) -> None:
-    if mask.any():
-        rows = samples.select([n for n in ("sample_id", "path") if n in samples.column_names]).filter(pa.array(mask))
-        where = [str(name) for name in rows.column("sample_id").to_pylist()]
-        paths = rows.column("path").to_pylist() if "path" in rows.column_names else [None] * len(where)
-        reject.many(where, reason, (path or "" for path in paths))
-
-
-def _order(ids: pa.ChunkedArray, keep: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Rows to keep, in order of sample_id, and pairs [N, 2] of a row that repeats a key and the first that has it."""
-    kept = np.flatnonzero(keep)
-    by_id = pa.table({"id": ids.take(pa.array(kept)), _ROW: kept})
-    order = pc.sort_indices(by_id, sort_keys=[("id", "ascending"), (_ROW, "ascending")])
-    rows = np.asarray(kept[order.to_numpy()])
-    if len(rows) < 2:
-        return rows, np.empty((0, 2), dtype=np.int64)
+def _order(ids: pa.ChunkedArray) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Rows in order of id without repeats, and pairs [N, 2] of a row that repeats an id and the first that has it."""
+    by_id = pa.table({"id": ids, _ROW: np.arange(len(ids))})
+    rows = np.asarray(pc.sort_indices(by_id, sort_keys=[("id", "ascending"), (_ROW, "ascending")])).astype(np.int64)
     named = ids.take(pa.array(rows)).combine_chunks()
     again = np.concatenate([[False], as_mask(pc.equal(named.slice(1), named.slice(0, len(named) - 1)))])
     first = np.maximum.accumulate(np.where(again, 0, np.arange(len(rows))))
     return rows[~again], np.stack([rows[again], rows[first[again]]], axis=1)
 
 
-def _agreed(
-    labels: dict[str, pa.Table], pairs: NDArray[np.int64], reject: Reject, samples: pa.Table
-) -> dict[str, pa.Table]:
-    """The labels without those on which rows of one key differ; every row that repeats a key is refused."""
+def _agreed(rows: pa.Table, pairs: NDArray[np.int64], reject: Reject) -> pa.Table:
+    """The rows without labels on which rows of one key differ; every row that repeats a key is refused."""
     if not len(pairs):
-        return labels
-    differs = np.zeros(samples.num_rows, dtype=bool)
-    agreed = {}
-    for source, table in labels.items():
-        at = np.full(samples.num_rows, -1, dtype=np.int64)
-        at[table.column(_ROW).to_numpy()] = np.arange(table.num_rows)
-        both = pairs[(at[pairs] >= 0).all(axis=1)]
-        values = table.drop_columns([_ROW])
-        again, first = (values.take(pa.array(at[both[:, side]])).to_pylist() for side in (0, 1))
+        return rows
+    differs = np.zeros(rows.num_rows, dtype=bool)
+    labels = [name for name in rows.column_names if name.startswith(f"{_LABELS}/")]
+    for source in sorted({name.split("/")[1] for name in labels}):
+        names = [name for name in labels if name.split("/")[1] == source]
+        again, first = (rows.select(names).take(pa.array(pairs[:, side])).to_pylist() for side in (0, 1))
         unlike = np.array([_conflict(a, b) for a, b in zip(again, first, strict=True)], dtype=bool)
-        differs[both[unlike, 0]] = True
-        agreed[source] = table.filter(pa.array(~np.isin(table.column(_ROW).to_numpy(), both[unlike, 1])))
-    doubled = np.zeros(samples.num_rows, dtype=bool)
+        differs[pairs[unlike, 0]] = True
+        kept = np.arange(rows.num_rows)
+        without = pa.array(kept, mask=np.isin(kept, pairs[unlike, 1]))
+        for name in names if unlike.any() else ():
+            rows = rows.set_column(rows.column_names.index(name), name, rows.column(name).take(without))
+    doubled = np.zeros(rows.num_rows, dtype=bool)
     doubled[pairs[:, 0]] = True
-    _refuse(samples, differs, "conflicting-duplicate", reject)
-    _refuse(samples, doubled & ~differs, "duplicate-key", reject)
-    return agreed
+    refuse_rows(rows, differs, "conflicting-duplicate", reject)
+    refuse_rows(rows, doubled & ~differs, "duplicate-key", reject)
+    return rows
 
 
 def _conflict(a: Mapping[str, object], b: Mapping[str, object]) -> bool:
     return any(a[name] != b[name] for name in a if a[name] is not None and b[name] is not None)
 
 
-def _ordered(table: pa.Table, place: NDArray[np.int64], key: pa.ChunkedArray) -> pa.Table:
-    """Rows whose sample was kept and that say something, in the order of the samples, with `sample_id` in front."""
-    to = place[table.column(_ROW).to_numpy()]
-    values = table.drop_columns([_ROW])
-    says = np.zeros(table.num_rows, dtype=bool)
-    for column in values.columns:
-        says |= as_mask(pc.is_valid(column))
-    rows = np.flatnonzero(says & (to >= 0))
-    rows = rows[np.argsort(to[rows], kind="stable")]
-    return values.take(pa.array(rows)).add_column(0, "sample_id", key.take(pa.array(to[rows])))
-
-
-def _role_rows(table: pa.Table) -> pa.Table:
-    return table.append_column("task", pa.array(["all"] * table.num_rows, pa.string()))
-
-
-def _explicit_rows(dataset: str, table: pa.Table, key: pa.ChunkedArray) -> pa.Table:
-    ids = pc.binary_join_element_wise(pa.scalar(dataset), table.column("sample_id"), "/")
+def _explicit_rows(dataset: str, tables: Sequence[pa.Table], runs: Sequence[Run]) -> pa.Table:
+    """Rows of a protocol that names its samples itself, without those that were not kept."""
+    table = joined(tables)
+    ids = pc.binary_join_element_wise(dataset, table.column("sample_id"), "/")
     table = table.set_column(table.column_names.index("sample_id"), "sample_id", ids)
-    table = table.filter(pc.is_in(ids, value_set=key.combine_chunks()))
-    keys = [(name, "ascending") for name in ("sample_id", "task", "fold", "role") if name in table.column_names]
-    return table.take(pc.sort_indices(table, sort_keys=keys))
+    keys = pa.chunked_array([run.rows(["sample_id"]).column(0).combine_chunks() for run in runs], pa.string())
+    table = table.filter(pc.is_in(ids, value_set=keys.combine_chunks()))
+    order = [(name, "ascending") for name in ("sample_id", "task", "fold", "role") if name in table.column_names]
+    return table.take(pc.sort_indices(table, sort_keys=order))
 
 
 def _worst(reject: Reject) -> str:

@@ -19,7 +19,6 @@ from affectdata.datasets.recognise import recognise
 from affectdata.ingest_summary import (
     IngestSummary,
     RejectCount,
-    SourceCounts,
     count_source,
     count_splits,
     differences,
@@ -156,19 +155,18 @@ class _Step:
 
 def _write(lake: Lake, publication: Publication, step: _Step, assembled: Assembled, rejects: pa.Table) -> list[str]:
     """Write every layer of the step; layers of an earlier ingest that are no longer made are dropped."""
-    made = [("rejects", "", rejects, LayerFacts(command=step.command, extra=step.extra))]
-    made += [("labels", name, table, _label_facts(step, name)) for name, table in sorted(assembled.labels.items())]
-    made += [
-        ("protocols", name, table, _protocol_facts(step, name)) for name, table in sorted(assembled.protocols.items())
-    ]
+    made: list[tuple[str, str, Iterable[pa.Table], LayerFacts]]
+    made = [("rejects", "", [rejects], LayerFacts(command=step.command, extra=step.extra))]
+    made += [("labels", name, assembled.labels(name), _label_facts(step, name)) for name in assembled.sources]
+    made += [("protocols", name, assembled.roles(name), _protocol_facts(step, name)) for name in assembled.protocols]
     parents = {"samples": step.print_.whole}
     # What an ingest wrote is kept with the samples, so that the next one sees when a layer was dropped or replaced.
     wrote = {layer_key(kind, name): facts.filled(kind, name, parents).fingerprint for kind, name, _, facts in made}
     prints = {"listed": step.print_.listed, "media": step.print_.media, "wrote": json.dumps(wrote, sort_keys=True)}
     facts = LayerFacts(fingerprint=step.print_.whole, command=step.command, extra=step.extra | prints)
-    publication.write("samples", "", assembled.samples, facts)
-    for kind, name, table, said in made:
-        publication.write(kind, name, table, said, ["samples"])
+    publication.write("samples", "", assembled.samples(), facts)
+    for kind, name, tables, said in made:
+        publication.write(kind, name, tables, said, ["samples"])
     written = ["samples", *wrote]
     _drop_leftovers(lake, step.target, publication, written)
     publication.source(step.distribution.folder.root, step.distribution.variant)
@@ -261,8 +259,8 @@ def _check_limit(target: str, rejects: pa.Table, items: int, max_rejects: float)
 
 
 def _summary(step: _Step, assembled: Assembled, rejects: pa.Table, layers: list[str]) -> IngestSummary:
-    splits = count_splits(assembled.samples)
-    sources = {source: _counted(table, assembled.samples) for source, table in sorted(assembled.labels.items())}
+    splits = count_splits(assembled.samples("split"))
+    sources = {source: count_source(assembled.labels(source, "split")) for source in assembled.sources}
     unlike = differences(step.module.CARD.published, step.distribution.variant, splits, sources)
     counted = rejects.group_by(["reason", "expected"]).aggregate([([], "count_all")]).to_pylist()
     refused = {row["reason"]: RejectCount(row["count_all"], row["expected"]) for row in counted}
@@ -270,20 +268,13 @@ def _summary(step: _Step, assembled: Assembled, rejects: pa.Table, layers: list[
         dataset=step.target,
         reader=step.module.CARD.name,
         variant=step.distribution.variant,
-        samples=assembled.samples.num_rows,
+        samples=assembled.count,
         splits=splits,
         sources=sources,
         rejects=dict(sorted(refused.items())),
         layers=tuple(layers),
         warnings=(*step.distribution.warnings, *unlike),
     )
-
-
-def _counted(labels: pa.Table, samples: pa.Table) -> SourceCounts:
-    if "split" not in samples.column_names:
-        return count_source(labels, pa.nulls(labels.num_rows, pa.string()))
-    at = pc.index_in(labels.column("sample_id"), value_set=samples.column("sample_id").combine_chunks())
-    return count_source(labels, samples.column("split").take(at))
 
 
 def _own_options(card: Card, distribution: Distribution) -> list[str]:

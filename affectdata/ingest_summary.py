@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import reduce
@@ -82,32 +83,41 @@ class IngestSummary:
         return "\n".join(self.lines())
 
 
-def count_source(labels: pa.Table, splits: pa.ChunkedArray) -> SourceCounts:
-    """Counts of one source's label columns; `splits` names the split of each of its rows."""
-    labelled = {}
+def count_source(tables: Iterable[pa.Table]) -> SourceCounts:
+    """Counts of one source's label columns; a column `split` names the split of each row."""
+    labelled: Counter[str] = Counter()
+    classes: dict[str, dict[str, Counter[str]]] = {}
+    for labels in tables:
+        labelled.update(dict(_tasks_known(labels)))
+        splits = labels.column("split") if "split" in labels.column_names else pa.nulls(labels.num_rows, pa.string())
+        for name in (name for name in VOCABULARIES if name in labels.column_names):
+            known = pa.table({"split": splits, "class": labels.column(name)}).filter(pc.is_valid(labels.column(name)))
+            for row in known.group_by(["split", "class"]).aggregate([([], "count_all")]).to_pylist():
+                by_class = classes.setdefault(row["split"] or "", {}).setdefault(name, Counter())
+                by_class[row["class"]] += row["count_all"]
+    ordered = [task for task in (*TASK_COLUMNS, "votes") if labelled[task]]
+    return SourceCounts(
+        {task: labelled[task] for task in ordered}, {split: classes[split] for split in sorted(classes)}
+    )
+
+
+def _tasks_known(labels: pa.Table) -> Iterator[tuple[str, int]]:
     for task, columns in TASK_COLUMNS.items():
         present = [labels.column(name) for name in columns if name in labels.column_names]
-        if task == "va" and len(present) < len(columns):
-            continue
-        if count := _rows_known(present, pc.and_ if task == "va" else pc.or_):
-            labelled[task] = count
+        if task != "va" or len(present) == len(columns):
+            yield task, _rows_known(present, pc.and_ if task == "va" else pc.or_)
     if "expression_votes" in labels.column_names:
-        labelled["votes"] = len(labels) - labels.column("expression_votes").null_count
-    classes: dict[str, dict[str, dict[str, int]]] = {}
-    for name in (name for name in VOCABULARIES if name in labels.column_names):
-        known = pa.table({"split": splits, "class": labels.column(name)}).filter(pc.is_valid(labels.column(name)))
-        for row in known.group_by(["split", "class"]).aggregate([([], "count_all")]).to_pylist():
-            by_class = classes.setdefault(row["split"] or "", {}).setdefault(name, {})
-            by_class[row["class"]] = row["count_all"]
-    return SourceCounts(labelled, {split: classes[split] for split in sorted(classes)})
+        yield "votes", len(labels) - labels.column("expression_votes").null_count
 
 
-def count_splits(samples: pa.Table) -> dict[str, int]:
+def count_splits(tables: Iterable[pa.Table]) -> dict[str, int]:
     """Split -> samples, in order of name; samples without a split are left out."""
-    if "split" not in samples.column_names:
-        return {}
-    counted = pc.value_counts(samples.column("split").drop_null()).to_pylist()
-    return {row["values"]: row["counts"] for row in sorted(counted, key=lambda row: str(row["values"]))}
+    counted: Counter[str] = Counter()
+    for samples in tables:
+        if "split" in samples.column_names:
+            for row in pc.value_counts(samples.column("split").drop_null()).to_pylist():
+                counted[row["values"]] += row["counts"]
+    return dict(sorted(counted.items()))
 
 
 def differences(

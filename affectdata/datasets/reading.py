@@ -19,6 +19,7 @@ from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from affectdata.datasets.card import Card, ExpectedReject, Labelling, ProtocolCard
@@ -105,8 +106,9 @@ class Block:
     Args:
         samples: Columns of `schema.SAMPLES` but `dataset`; `sample_id` without the dataset's name in front.
         labels: Source -> label columns, one row per sample; a row of NULLs says nothing and is not stored.
-        protocols: Protocol -> role of each sample (NULL: takes no part), or a table of `schema.PROTOCOL`
-            whose `sample_id` is also without the dataset's name.
+        protocols: Protocol -> role of each sample (NULL: takes no part); where roles differ between tasks, a table
+            with a column of roles per task; or a table of `schema.PROTOCOL` whose `sample_id` is also without the
+            dataset's name.
     """
 
     samples: pa.Table
@@ -126,6 +128,9 @@ class Reader(Protocol):
         """The rows of the distribution."""
 
 
+_REJECTED = pa.schema([("where", pa.string()), ("reason", pa.string()), ("detail", pa.string())])
+
+
 class Reject:
     """Collects what a reader refuses. Calling it never raises on the data's account.
 
@@ -134,12 +139,12 @@ class Reject:
     """
 
     def __init__(self) -> None:
-        self._where: list[str] = []
-        self._reason: list[str] = []
-        self._detail: list[str] = []
+        self._single: list[tuple[str, str, str]] = []
+        self._tables: list[pa.Table] = []
+        self._counts: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        return len(self._where)
+        return self._counts.total()
 
     def __call__(self, where: str, reason: str, detail: str = "") -> None:
         """Refuse one item: the file and line, the reason code, and what was found."""
@@ -147,16 +152,19 @@ class Reject:
 
     def many(self, where: Iterable[str], reason: str, detail: Iterable[object]) -> None:
         """Refuse several items for one reason."""
-        if reason not in REASONS:
-            raise UnknownNameError("reject reason", reason, sorted(REASONS))
-        pairs = [(clean(w), clean(str(d))[:500]) for w, d in zip(where, detail, strict=True)]
-        self._where += [w for w, _ in pairs]
-        self._detail += [d for _, d in pairs]
-        self._reason += [reason] * len(pairs)
+        before = len(self._single)
+        self._single += [(clean(w), _known(reason), clean(str(d))[:500]) for w, d in zip(where, detail, strict=True)]
+        self._counts[_known(reason)] += len(self._single) - before
+
+    def columns(self, where: pa.Array | pa.ChunkedArray, detail: pa.Array | pa.ChunkedArray, reason: str) -> None:
+        """Refuse as many items as the columns have rows, for one reason; without a Python object per row."""
+        columns = {"where": where, "reason": pa.repeat(_known(reason), len(where)), "detail": detail}
+        self._tables.append(pa.table(columns, schema=_REJECTED))
+        self._counts[reason] += len(where)
 
     def counts(self) -> Counter[str]:
         """Number of rejects per reason."""
-        return Counter(self._reason)
+        return Counter({reason: count for reason, count in self._counts.items() if count})
 
     def table(self, expected: Iterable[ExpectedReject], items: int) -> pa.Table:
         """All rejects as a `rejects` layer, sorted.
@@ -165,14 +173,18 @@ class Reject:
             expected: What the CARD foresees.
             items: Items of the source, of which the expected shares are taken.
         """
-        counts = self.counts()
-        foreseen = {e.reason for e in expected if counts[e.reason] <= e.share * items}
-        rows = sorted(zip(self._where, self._reason, self._detail, strict=True))
-        where, reason, detail = ([row[i] for row in rows] for i in range(3))
-        columns = {"where": where, "reason": reason, "detail": detail}
-        types = pa.schema([(name, pa.string()) for name in columns])
-        table = pa.table(columns, schema=types)
-        return table.append_column("expected", pa.array([r in foreseen for r in reason], pa.bool_()))
+        foreseen = [e.reason for e in expected if self._counts[e.reason] <= e.share * items]
+        columns = [[row[at] for row in self._single] for at in range(len(_REJECTED))]
+        rows = pa.concat_tables([pa.table(columns, schema=_REJECTED), *self._tables])
+        rows = rows.sort_by([(name, "ascending") for name in rows.column_names])
+        is_foreseen = pc.is_in(rows.column("reason"), value_set=pa.array(foreseen, pa.string()))
+        return rows.append_column("expected", is_foreseen)
+
+
+def _known(reason: str) -> str:
+    if reason not in REASONS:
+        raise UnknownNameError("reject reason", reason, sorted(REASONS))
+    return reason
 
 
 def vectors(values: NDArray[np.floating]) -> pa.Array:
