@@ -88,9 +88,9 @@ def landmarks_of(data: bytes, about: str, reject: Reject) -> NDArray[np.float32]
     rows = [line.split() for _, line in lines(data)]
     values = [_number(token) for row in rows for token in row]
     if len(rows) == 68 and all(len(row) == 2 for row in rows) and None not in values:
-        points = np.array(values, dtype=np.float32)
+        points = np.array(values, dtype=np.float64)
         if np.abs(points).max() < _LARGEST:
-            return points
+            return points.astype(np.float32)
     reject(about, "bad-landmarks", f"{len(rows)} lines, expected 68 pairs of numbers")
     return None
 
