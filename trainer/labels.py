@@ -29,6 +29,7 @@ def columns_of(tasks: Tasks) -> list[str]:
         columns += ["valence", "arousal", "va_weight"]
     if tasks.au:
         columns += [au_column(au, what) for au in tasks.au.aus for what in ("", "weight")]
+        columns += [au_column(au, "prob") for au in tasks.au.aus if tasks.au.soft]
     if tasks.landmarks:
         columns += ["landmarks", "landmarks_weight"]
     return columns
@@ -54,7 +55,7 @@ def targets_of(table: pa.Table, tasks: Tasks, allowed: npt.NDArray[np.bool_], tr
         va = VaTarget(_hidden(values, allow["va"]), torch.from_numpy(_numbers(table, "va_weight", 1)))
     if tasks.au:
         au = _au(table, tasks.au)
-        au = replace(au, present=torch.where(allow["au"][:, None], au.present, -1).to(torch.int8))
+        au = replace(au, present=torch.where(allow["au"][:, None], au.present, -1.0))
     if tasks.landmarks:
         points = _landmarks(table, transform)
         weight = torch.from_numpy(_numbers(table, "landmarks_weight", 1))
@@ -93,7 +94,10 @@ def _offered(table: pa.Table, classes: tuple[str, ...]) -> npt.NDArray[np.bool_]
 def _au(table: pa.Table, task: AuTask) -> AuTarget:
     present = [_numbers(table, au_column(au), -1) for au in task.aus]
     weight = [_numbers(table, au_column(au, "weight"), 1) for au in task.aus]
-    return AuTarget(torch.from_numpy(np.stack(present, 1)).to(torch.int8), torch.from_numpy(np.stack(weight, 1)))
+    if task.soft:
+        soft = [_numbers(table, au_column(au, "prob"), -1) for au in task.aus]
+        present = [np.where((hard >= 0) & (prob >= 0), prob, hard) for hard, prob in zip(present, soft, strict=True)]
+    return AuTarget(torch.from_numpy(np.stack(present, 1)), torch.from_numpy(np.stack(weight, 1)))
 
 
 def _landmarks(table: pa.Table, transform: Floats) -> Tensor:

@@ -158,7 +158,7 @@ def labels_of(targets: Targets, task: str) -> Labels:
     if task == "va" and (va := targets.va) is not None:
         return Labels(va.values, va.mask, va.weight[:, None].expand(-1, 2))
     if task == "au" and (au := targets.au) is not None:
-        return Labels(au.present.float(), au.mask, au.weight)
+        return Labels(au.present, au.mask, au.weight)
     if task == "landmarks" and (points := targets.landmarks) is not None:
         mask = points.mask.repeat_interleave(2, 1)
         return Labels(points.points.flatten(1), mask, points.weight[:, None].expand_as(mask))

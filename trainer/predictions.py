@@ -84,7 +84,7 @@ def to_table(ids: npt.NDArray[np.object_], tasks: Tasks, predictions: Prediction
     if tasks.au and predictions.au is not None and truth.au:
         for k, au in enumerate(tasks.au.aus):
             present = truth.au.present[:, k].numpy()
-            columns[au_column(au)] = pa.array(present, mask=present < 0)
+            columns[au_column(au)] = pa.array((present >= 0.5).astype(np.int8), mask=present < 0)
             columns[f"p_{au_column(au)}"] = pa.array(np.ascontiguousarray(predictions.au[:, k]))
     if tasks.landmarks and predictions.landmarks is not None and truth.landmarks:
         columns["landmarks"] = _points(truth.landmarks.points.numpy())

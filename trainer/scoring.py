@@ -79,7 +79,8 @@ def score(tasks: Tasks, predictions: Predictions, truth: Targets) -> list[Metric
         rows = rated(truth.va.values.numpy(), predictions.va, truth.va.mask.numpy())
         results += [metric(rows) for metric in VA]
     if tasks.au is not None and predictions.au is not None and truth.au is not None:
-        cells = detected(truth.au.present.numpy(), predictions.au, truth.au.mask.numpy(), aus=tasks.au.aus)
+        present = (truth.au.present >= 0.5).numpy()
+        cells = detected(present, predictions.au, truth.au.mask.numpy(), aus=tasks.au.aus)
         results += [metric(cells) for metric in AU]
     if predictions.landmarks is not None and truth.landmarks is not None:
         points = located(truth.landmarks.points.numpy(), predictions.landmarks, truth.landmarks.mask.numpy())

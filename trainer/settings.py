@@ -103,6 +103,8 @@ class AuTask(Task):
     """Named AU set; see manifests.vocabulary.AU_SPACES."""
     loss: str = "bce"
     """bce: binary cross-entropy per labelled cell."""
+    soft: bool = False
+    """Train on the probability of an AU where a source gives one, else on absent or present."""
     cuts: dict[str, Annotated[float, Field(ge=0, le=5)]] = {}
     """Dataset -> intensity from which an AU counts as present, where it differs from the layer's own cut."""
 

@@ -81,7 +81,7 @@ class AuTarget(_Record):
     """K action units."""
 
     present: Tensor
-    """int8 [N, K]: 0 absent, 1 present, -1 unknown."""
+    """float32 [N, K]: 0 absent, 1 present, between them a probability where soft labels are on; -1 unknown."""
     weight: Tensor
     """float32 [N, K], >= 0."""
 

@@ -21,7 +21,7 @@ AUS = voc.AU_SPACES["emotionet23"]
 def targets(rows: int, seed: int = 0) -> Targets:
     random = torch.Generator().manual_seed(seed)
     au = AuTarget(
-        torch.randint(-1, 2, (rows, len(AUS)), generator=random, dtype=torch.int8),
+        torch.randint(-1, 2, (rows, len(AUS)), generator=random).float(),
         torch.rand(rows, len(AUS), generator=random),
     )
     return Targets(au=au, landmarks=LandmarkTarget(torch.rand(rows, 68, 2, generator=random) * 20, torch.ones(rows)))
@@ -106,7 +106,7 @@ def test_a_flip_swaps_sides_and_directions() -> None:
 
 
 def test_a_direction_without_its_partner_becomes_unknown() -> None:
-    before = Targets(au=AuTarget(torch.ones(2, 2, dtype=torch.int8), torch.ones(2, 2)))
+    before = Targets(au=AuTarget(torch.ones(2, 2), torch.ones(2, 2)))
     after = flipped(before, torch.tensor([True, False]), 24, (12, 51))
     assert after.au is not None
     assert after.au.present.tolist() == [[1, -1], [1, 1]]

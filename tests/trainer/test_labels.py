@@ -11,14 +11,14 @@ from torch import Tensor
 
 from manifests.errors import RecipeError
 from manifests.lake import Lake
-from manifests.vocabulary import EXPRESSION_SPACES, EXPRESSIONS
+from manifests.vocabulary import EXPRESSION_SPACES, EXPRESSIONS, au_column
 from trainer.data import prepare
 from trainer.labels import targets_of
 from trainer.learner import Learner
 from trainer.loader import batch_at
 from trainer.network import network_for
 from trainer.recipe import Recipe
-from trainer.settings import ExpressionTask, Tasks
+from trainer.settings import AuTask, ExpressionTask, Tasks
 from trainer.targets import Batch, Targets
 
 from .conftest import MakeRecipe, Toy
@@ -71,7 +71,7 @@ def spoilt(targets: Targets, value: float, code: int) -> Targets:
         replace(va, values=torch.where(va.mask, va.values, torch.nan if np.isnan(value) else torch.inf)),
         replace(
             au,
-            present=torch.where(au.mask, au.present, code).to(torch.int8),
+            present=torch.where(au.mask, au.present, float(code)),
             weight=torch.where(au.mask, au.weight, value),
         ),
         replace(points, points=torch.where(points.mask[..., None], points.points, torch.nan)),
@@ -156,6 +156,23 @@ def test_names_outside_the_space_are_unknown_and_soft_labels_keep_their_share_in
     assert found.probs.sum(1).tolist() == [0, 1, 0]
     assert found.offered.sum(1).tolist() == [7, 2, 7]
     assert found.weight.tolist() == [1, 2, 1]
+
+
+def test_soft_au_labels_are_probabilities_where_a_source_gives_one() -> None:
+    import pyarrow as pa
+
+    said = {"": [1, 0, None, 1], "prob": [0.7, None, 0.9, None], "weight": [None, 2.0, None, None]}
+    columns = {au_column(au, what): pa.array(values, pa.float32()) for au in (1, 2) for what, values in said.items()}
+    columns |= {
+        au_column(au, what): pa.nulls(4, pa.float32()) for au in AuTask(set="disfa8").aus[2:] for what in ("", *said)
+    }
+    for soft, expected in ((True, [0.7, 0, -1, 1]), (False, [1, 0, -1, 1])):
+        tasks = Tasks(au=AuTask(set="disfa8", soft=soft))
+        found = targets_of(pa.table(columns), tasks, np.ones((4, 1), bool), np.zeros((4, 2, 3), np.float32)).au
+        assert found is not None
+        assert found.present[:, 0].tolist() == pytest.approx(expected)
+        assert found.weight[:, 1].tolist() == [1, 2, 1, 1]
+        assert not found.mask[:, 2:].any()
 
 
 def test_landmarks_move_into_the_crop_and_keep_their_gaps() -> None:
