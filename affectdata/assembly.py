@@ -97,7 +97,7 @@ def assemble(dataset: str, blocks: Iterable[Block], files: Listing, reject: Reje
     Raises:
         DatasetError: Not one sample.
     """
-    said = _Said(dataset, BlockChecks(files, reject), reject)
+    said = _Said(dataset, files, reject)
     runs = [_settled(cluster, reject) for cluster in overlapping(list(gathered(said.rows(blocks))))]
     if not said.seen:
         raise DatasetError(f"{dataset} holds not one sample", found=_worst(reject), then=f"affect info {dataset}")
@@ -116,8 +116,9 @@ def assemble(dataset: str, blocks: Iterable[Block], files: Listing, reject: Reje
 class _Said:
     """What the blocks of a reader say beside their rows, noted while they pass."""
 
-    def __init__(self, dataset: str, checks: BlockChecks, reject: Reject) -> None:
-        self._dataset, self._checks, self._reject = dataset, checks, reject
+    def __init__(self, dataset: str, files: Listing, reject: Reject) -> None:
+        self._dataset, self._files, self._reject = dataset, files, reject
+        self._checks = BlockChecks(files, reject)
         self.seen = self.refused = 0
         self.sources: set[str] = set()
         self.protocols: set[str] = set()
@@ -130,7 +131,7 @@ class _Said:
             self.refused += len(self._reject) - before
             self.seen += block.samples.num_rows
             rows = self._wide(block)
-            rows = self._checks.usable(rows) if rows.num_rows else rows
+            rows = self._files.stored(self._checks.usable(rows)) if rows.num_rows else rows
             if rows.num_rows:
                 ids = pc.binary_join_element_wise(self._dataset, rows.column("sample_id"), "/")
                 yield rows.set_column(rows.column_names.index("sample_id"), "sample_id", ids)

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from affectdata.assembly import Assembled, assemble
 from affectdata.datasets import reader
 from affectdata.datasets.card import Card, Labelling, ProtocolCard
-from affectdata.datasets.reading import Block, Distribution, Reader, Reject
+from affectdata.datasets.reading import Block, Distribution, Folder, Reader, Reject
 from affectdata.datasets.recognise import recognise
 from affectdata.ingest_summary import (
     IngestSummary,
@@ -23,6 +23,7 @@ from affectdata.ingest_summary import (
     count_splits,
     differences,
 )
+from affectdata.order_checks import order_warnings
 from manifests.errors import DatasetError, RejectLimitError
 from manifests.lake import Lake, check_dataset_name
 from manifests.layer import Layer, LayerFacts, layer_key
@@ -115,8 +116,9 @@ def fingerprint(
     folder = distribution.folder
     digest = hashlib.blake2b(f"{card.name} {card.revision}\n{distribution.variant}\n".encode(), digest_size=16)
     digest.update(f"{_own_options(card, distribution)}\n{distribution.settings}\n".encode())
+    digest.update("".join(f"{file} at {place}\n" for file, place in folder.files.archives).encode())
     for done, path in enumerate(sorted(distribution.annotations)):
-        digest.update(f"{path} {_content(folder.root / path)}\n".encode())
+        digest.update(f"{path} {_content(folder, path)}\n".encode())
         tell("hashing annotations", done + 1, len(distribution.annotations))
     annotations = frozenset(distribution.annotations)
     media = [path for path in folder.files.media() if path not in annotations]
@@ -126,7 +128,7 @@ def fingerprint(
         return Fingerprint(digest.hexdigest())
     content = hashlib.blake2b(digest_size=16)
     for done, path in enumerate(media):
-        content.update(f"{path} {_content(folder.root / path)}\n".encode())
+        content.update(f"{path} {_content(folder, path)}\n".encode())
         tell("hashing media", done + 1, len(media))
     return Fingerprint(digest.hexdigest(), content.hexdigest())
 
@@ -240,6 +242,8 @@ def _name_rejects(distribution: Distribution) -> Reject:
     reject = Reject()
     names = distribution.folder.files.unreadable_names
     reject.many(names, "bad-name", ("the name is not UTF-8" for _ in names))
+    for where, reason, detail in distribution.folder.files.refused:
+        reject(where, reason, detail)
     return reject
 
 
@@ -261,19 +265,21 @@ def _check_limit(target: str, rejects: pa.Table, items: int, max_rejects: float)
 def _summary(step: _Step, assembled: Assembled, rejects: pa.Table, layers: list[str]) -> IngestSummary:
     splits = count_splits(assembled.samples("split"))
     sources = {source: count_source(assembled.labels(source, "split")) for source in assembled.sources}
-    unlike = differences(step.module.CARD.published, step.distribution.variant, splits, sources)
+    published, variant = step.module.CARD.published, step.distribution.variant
+    unlike = differences(published, variant, splits, sources)
+    order = order_warnings(published, variant, splits, sources, assembled.labels)
     counted = rejects.group_by(["reason", "expected"]).aggregate([([], "count_all")]).to_pylist()
     refused = {row["reason"]: RejectCount(row["count_all"], row["expected"]) for row in counted}
     return IngestSummary(
         dataset=step.target,
         reader=step.module.CARD.name,
-        variant=step.distribution.variant,
+        variant=variant,
         samples=assembled.count,
         splits=splits,
         sources=sources,
         rejects=dict(sorted(refused.items())),
         layers=tuple(layers),
-        warnings=(*step.distribution.warnings, *unlike),
+        warnings=(*step.distribution.warnings, *unlike, *order),
     )
 
 
@@ -287,14 +293,14 @@ def _command(dataset: str, target: str, card: Card, distribution: Distribution) 
     return " ".join(["affect ingest", dataset, *named, *_own_options(card, distribution)])
 
 
-def _content(path: Path) -> str:
+def _content(folder: Folder, path: str) -> str:
     digest = hashlib.blake2b(digest_size=16)
     try:
-        with path.open("rb") as file:
+        with folder.open(path) as file:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)
     except OSError as error:
-        raise DatasetError(f"{path} cannot be read", found=str(error)) from None
+        raise DatasetError(f"{path} of {folder.root} cannot be read", found=str(error)) from None
     return digest.hexdigest()
 
 

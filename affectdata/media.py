@@ -16,15 +16,14 @@ import mmap
 import os
 import struct
 import threading
-import zipfile
-import zlib
 from functools import lru_cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from affectdata import archives
 from manifests.errors import MediaError
 
 Image = NDArray[np.uint8]
@@ -48,7 +47,8 @@ def decode(root: Path, path: str, member: str | None = None, frame: int | None =
     Args:
         root: The dataset's folder.
         path: File relative to it, '/' separated.
-        member: Name inside a zip archive, or 0-based data row of a CSV with a `pixels` column.
+        member: Entry of a zip or tar archive, 0-based data row of a CSV with a `pixels` column, or both:
+            `<entry>//<row>`.
         frame: 0-based frame of a video.
         gray: Return [h, w] instead of three channels.
 
@@ -61,13 +61,37 @@ def decode(root: Path, path: str, member: str | None = None, frame: int | None =
     """
     file = resolve(root, path)
     suffix = file.suffix.lower()
+    if member is not None and suffix != ".csv":
+        return _entry(file, path, member, frame, gray)
     if frame is not None or suffix in VIDEO_SUFFIXES:
         return _turned_gray(_video_frame(file, path, frame or 0), gray)
-    if member is not None and suffix == ".csv":
-        pixels = _csv_pixels(file, path, member)
-        return pixels if gray else np.repeat(pixels[..., None], 3, axis=2)
-    data = _read(file, path) if member is None else _archived(file, path, member)
-    return decode_bytes(data, path if member is None else f"{path}:{member}", gray=gray)
+    if member is not None:
+        return _pixels_of(file, path, member, gray)
+    return decode_bytes(_read(file, path), path, gray=gray)
+
+
+def _entry(file: Path, path: str, member: str, frame: int | None, gray: bool) -> Image:
+    """The pixels of what lies in an archive; videos and tables are unpacked into a temporary file first."""
+    name, _, row = member.partition(archives.ROW)
+    about = f"{path}:{name}"
+    is_video = frame is not None or PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES
+    if not row and not is_video:
+        return decode_bytes(archives.archive(file).read(name, MAX_BYTES), about, gray=gray)
+    unpacked = archives.spooled(file, name)
+    try:
+        copy = unpacked.path()
+    except MediaError as error:
+        absent = is_video and error.reason == "missing-image"
+        raise (MediaError("missing-video", error.detail) if absent else error) from None
+    if row:
+        return _pixels_of(copy, about, row, gray)
+    # What is open keeps its temporary file.
+    return _turned_gray(_video_frame(copy, about, frame or 0, unpacked), gray)
+
+
+def _pixels_of(file: Path, path: str, row: str, gray: bool) -> Image:
+    pixels = _csv_pixels(file, path, row)
+    return pixels if gray else np.repeat(pixels[..., None], 3, axis=2)
 
 
 def decode_bytes(data: bytes, about: str, *, gray: bool = False) -> Image:
@@ -170,28 +194,6 @@ def _read(file: Path, about: str) -> bytes:
         raise MediaError("undecodable-image", f"{about}: {error}") from None
 
 
-def _archived(file: Path, about: str, member: str) -> bytes:
-    try:
-        archive = _archive(file, _stamp(file))
-        entry = archive.getinfo(member)
-        if entry.file_size > MAX_BYTES:
-            raise MediaError("image-too-large", f"{about}:{member}: {entry.file_size:,} bytes, limit {MAX_BYTES:,}")
-        return archive.read(entry)
-    except (FileNotFoundError, KeyError):
-        raise MediaError("missing-image", f"{about}:{member}") from None
-    except zipfile.BadZipFile:
-        raise MediaError("not-an-archive", f"{about}: no zip archive, or a damaged one") from None
-    except RuntimeError:
-        raise MediaError("protected-file", f"{about}:{member}: encrypted") from None
-    except (OSError, zlib.error, NotImplementedError, EOFError) as error:
-        raise MediaError("undecodable-image", f"{about}:{member}: {error}") from None
-
-
-@lru_cache(maxsize=32)
-def _archive(file: Path, stamp: tuple[int, int]) -> zipfile.ZipFile:  # noqa: ARG001 (a changed file is opened anew)
-    return zipfile.ZipFile(file)
-
-
 def _stamp(file: Path) -> tuple[int, int]:
     status = os.stat(file)  # noqa: PTH116 (called for every row of a pixel CSV)
     return status.st_size, status.st_mtime_ns
@@ -256,20 +258,20 @@ def _csv_pixels(file: Path, about: str, member: str) -> Image:
 class _Video:
     """One open video of this thread, and the frame that comes next."""
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
+    def __init__(self, file: Path, keeps: object) -> None:
+        self.file, self._keeps = file, keeps
         self.capture = _opencv().VideoCapture(str(file))
         self.next = 0
 
 
-def _video_frame(file: Path, about: str, frame: int) -> Image:
+def _video_frame(file: Path, about: str, frame: int, keeps: object = None) -> Image:
     """One frame; in ascending order, frames are decoded once each."""
     cv2 = _opencv()
     if not file.is_file():
         raise MediaError("missing-video", about)
     video: _Video | None = getattr(_local, "video", None)
     if video is None or video.file != file or video.next > frame:
-        video = _local.video = _Video(file)
+        video = _local.video = _Video(file, keeps)
     if not video.capture.isOpened():
         raise MediaError("undecodable-image", f"{about}: no video that can be opened")
     image = None

@@ -8,7 +8,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
+from affectdata.archives import ROW
+from affectdata.datasets.mounting import Mounts, mount
 from manifests.errors import DatasetError
 
 _NOTES = (".txt", ".md", ".rst", ".pdf", ".log", ".ini", ".db")
@@ -20,11 +23,65 @@ class Listing:
 
     Folders that are symbolic links are followed, but never back into a folder above them: labs spread a dataset over
     disks. Names that are not UTF-8 cannot be stored in a lake; they are kept apart, escaped, in `unreadable_names`.
+
+    What zip and tar archives hold is listed as if it were unpacked; `stored` and `origin` say where it truly lies.
+
+    Args:
+        folders: Folder -> file name -> bytes.
+        unreadable_names: Escaped paths.
+        mounts: The archives among the folders.
     """
 
-    def __init__(self, folders: dict[str, dict[str, int]], unreadable_names: list[str]) -> None:
+    def __init__(
+        self, folders: dict[str, dict[str, int]], unreadable_names: list[str], mounts: Mounts | None = None
+    ) -> None:
         self._folders = folders
-        self.unreadable_names = sorted(unreadable_names)
+        self._mounts = mounts or Mounts()
+        self.unreadable_names = sorted((*unreadable_names, *self._mounts.unreadable_names))
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Archives that are not read, or not whole."""
+        return tuple(self._mounts.warnings)
+
+    @property
+    def refused(self) -> list[tuple[str, str, str]]:
+        """Where, reject code and detail of archives and entries that cannot be used."""
+        return self._mounts.refused
+
+    @property
+    def archives(self) -> tuple[tuple[str, str], ...]:
+        """Path of each archive that is read, and the folder in which its entries are listed."""
+        return tuple(self._mounts.archives)
+
+    def origin(self, path: str) -> tuple[str, str] | None:
+        """Archive and entry that a listed path stands for; None for a file of its own."""
+        return self._mounts.origin(path)
+
+    def stored(self, samples: pa.Table) -> pa.Table:
+        """Samples as a lake stores them: archive in `path` and entry in `member` where the path is listed from one.
+
+        A data row of a table inside an archive is `<entry>//<row>`.
+        """
+        if not self._mounts.archives or "path" not in samples.column_names:
+            return samples
+        paths = samples.column("path").combine_chunks().dictionary_encode()
+        origins = [self.origin(path) for path in paths.dictionary.to_pylist()]
+        if not any(origins):
+            return samples
+        files, entries = (
+            pa.array([origin and origin[side] for origin in origins], pa.string()).take(paths.indices)
+            for side in (0, 1)
+        )
+        there = "member" in samples.column_names
+        rows = samples.column("member").combine_chunks() if there else pa.nulls(len(paths), pa.string())
+        # NULL + text is NULL: an entry without a row stays as it is, and a row outside of archives too.
+        members = pc.coalesce(pc.binary_join_element_wise(entries, rows, ROW), entries, rows)
+        files = pc.coalesce(files, samples.column("path").combine_chunks())
+        samples = samples.set_column(samples.column_names.index("path"), "path", files)
+        if not there:
+            return samples.append_column("member", members)
+        return samples.set_column(samples.column_names.index("member"), "member", members)
 
     def __contains__(self, path: str) -> bool:
         folder, _, name = path.rpartition("/")
@@ -103,13 +160,16 @@ def list_files(root: Path, seen: Callable[[int], None] | None = None) -> Listing
     """List a folder with one `os.scandir` per folder.
 
     Args:
-        root: Folder to list.
+        root: Folder to list, or one archive: then what it holds, as if it lay in the folder of the archive.
         seen: Called with the number of files found so far, for progress.
 
     Raises:
         OSError: The root cannot be read.
         DatasetError: Something below it cannot be read; what lies there would silently be left out.
     """
+    if root.is_file():
+        alone = {"": {root.name: root.stat().st_size}}
+        return Listing(alone, [], mount(root.parent, alone))
     folders: dict[str, dict[str, int]] = {}
     unreadable: list[str] = []
     failed: list[str] = []
@@ -145,7 +205,7 @@ def list_files(root: Path, seen: Callable[[int], None] | None = None) -> Listing
             seen(count)
     if failed:
         raise _incomplete(root, sorted(failed))
-    return Listing(folders, unreadable)
+    return Listing(folders, unreadable, mount(root, folders))
 
 
 def _incomplete(root: Path, failed: list[str]) -> DatasetError:

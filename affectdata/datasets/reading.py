@@ -15,16 +15,17 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from affectdata.archives import archive, spooled
 from affectdata.datasets.card import Card, ExpectedReject, Labelling, ProtocolCard
 from affectdata.datasets.listing import Listing
-from manifests.errors import DatasetError, UnknownNameError
+from manifests.errors import DatasetError, MediaError, UnknownNameError
 
 REASONS = frozenset(
     (
@@ -38,6 +39,9 @@ REASONS = frozenset(
     )
 )
 """Reject codes: why an item of the source, or one field of it, was refused."""
+
+MAX_UNPACKED = 2 * 1024**3
+"""Annotation files inside archives above this size are not read whole."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,32 @@ class Folder:
     files: Listing
     options: Mapping[str, str] = field(default_factory=dict)
 
+    def open(self, path: str) -> BinaryIO:
+        """A file, or an entry of an archive, as a stream of bytes.
+
+        Raises:
+            OSError: It cannot be read; reading from the stream raises it too.
+        """
+        if (origin := self.files.origin(path)) is None:
+            return (self.root / path).open("rb")
+        try:
+            return archive(self.root / origin[0]).open(origin[1])
+        except MediaError as error:
+            raise OSError(error.detail) from None
+
+    def local(self, path: str) -> Path:
+        """A file that libraries can open by its name: the file itself, or a temporary copy of an archive's entry.
+
+        Raises:
+            DatasetError: It cannot be read.
+        """
+        if (origin := self.files.origin(path)) is None:
+            return self.root / path
+        try:
+            return spooled(self.root / origin[0], origin[1]).path()
+        except MediaError as error:
+            raise DatasetError(f"{path} of {self.root} cannot be read", found=error.detail) from None
+
     def read_bytes(self, path: str) -> bytes:
         """Content of an annotation file.
 
@@ -61,14 +91,17 @@ class Folder:
             DatasetError: It cannot be read.
         """
         try:
-            return (self.root / path).read_bytes()
+            if self.files.origin(path) is not None and self.files.size(path) > MAX_UNPACKED:
+                raise OSError(f"{self.files.size(path):,} bytes inside an archive: unpack it first")
+            with self.open(path) as file:
+                return file.read()
         except OSError as error:
             raise DatasetError(f"{path} of {self.root} cannot be read", found=str(error)) from None
 
     def head(self, path: str, size: int = 65_536) -> bytes:
         """The first bytes of a file, or nothing if it cannot be read: enough for `find` to know a header."""
         try:
-            with (self.root / path).open("rb") as file:
+            with self.open(path) as file:
                 return file.read(size)
         except OSError:
             return b""

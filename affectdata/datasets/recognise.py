@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from affectdata.archives import READABLE
 from affectdata.datasets import registry
 from affectdata.datasets.card import Card
 from affectdata.datasets.listing import Listing, list_files
 from affectdata.datasets.reading import Distribution, Folder, Reader
 from manifests.errors import AffectError, DatasetError, UnknownNameError
+
+_PACKED = frozenset((".gz", ".bz2", ".xz", ".zst", ".tgz", ".tbz", ".txz", ".rar", ".7z"))
+"""Archives that cannot be read at random."""
 
 
 def recognise(
@@ -19,7 +24,7 @@ def recognise(
 
     Args:
         reader: The reader of the dataset that the user named.
-        root: The folder that the user named.
+        root: The folder that the user named, or a zip or tar archive; paths are then relative to its folder.
         options: The user's choices.
         seen: Called with the number of files listed so far.
 
@@ -30,10 +35,10 @@ def recognise(
     card = reader.CARD
     chosen = _complete(card, options or {})
     files = _listed(card, root, seen)
-    found = reader.find(Folder(root.absolute(), files, chosen))
+    found = reader.find(Folder(_folder_of(root), files, chosen))
     if found is None:
         raise _not_recognised(reader, root, files)
-    return found
+    return replace(found, warnings=(*found.warnings, *files.warnings)) if files.warnings else found
 
 
 def likely_datasets(root: Path, files: Listing, besides: str = "") -> list[str]:
@@ -41,7 +46,7 @@ def likely_datasets(root: Path, files: Listing, besides: str = "") -> list[str]:
     return [
         name
         for name, reader in registry().items()
-        if name != besides and _finds(reader, Folder(root.absolute(), files, _complete(reader.CARD, {})))
+        if name != besides and _finds(reader, Folder(_folder_of(root), files, _complete(reader.CARD, {})))
     ]
 
 
@@ -58,20 +63,28 @@ def _complete(card: Card, options: Mapping[str, str]) -> dict[str, str]:
 
 def _listed(card: Card, root: Path, seen: Callable[[int], None] | None) -> Listing:
     about = f"{card.name} at {root}"
-    expected = f"a folder with {' or '.join(card.looked_for)}"
+    expected = f"a folder or archive with {' or '.join(card.looked_for)}"
     then = f"affect info {card.name} shows how to get the dataset and how its folder looks"
     if not root.exists():
         raise DatasetError(about, found="no such folder", expected=expected, then=then)
-    if not root.is_dir():
-        what = "an archive: unpack it first" if root.suffix.lower() in (".zip", ".gz", ".tar", ".tgz", ".7z") else ""
-        raise DatasetError(about, found=what or "a file", expected=expected, then="name the folder that holds it")
+    if not root.is_dir() and root.suffix.lower() not in READABLE:
+        what = "an archive: unpack it first" if root.suffix.lower() in _PACKED else "a file"
+        raise DatasetError(about, found=what, expected=expected, then="name the folder that holds it")
     try:
         files = list_files(root, seen)
     except OSError as error:
         raise DatasetError(about, found=str(error), expected="a folder that may be read") from None
+    if not len(files) and files.warnings:
+        raise DatasetError(
+            about, found="; ".join(files.warnings), expected=expected, then="unpack it, and name the folder"
+        )
     if not len(files) and not files.unreadable_names:
         raise DatasetError(about, found="an empty folder", expected=expected, then=then)
     return files
+
+
+def _folder_of(root: Path) -> Path:
+    return root.absolute().parent if root.is_file() else root.absolute()
 
 
 def _not_recognised(reader: Reader, root: Path, files: Listing) -> DatasetError:
@@ -80,7 +93,7 @@ def _not_recognised(reader: Reader, root: Path, files: Listing) -> DatasetError:
     guess = f"this looks like {' or '.join(likely)}: affect ingest {likely[0]} {root}" if likely else ""
     return DatasetError(
         f"{card.name} was not recognised at {root}",
-        found=files.sketch(),
+        found="\n  ".join((files.sketch(), *files.warnings)),
         expected=" or ".join(card.looked_for) + "\n  " + card.tree.replace("\n", "\n  "),
         then=guess or f"affect info {card.name}; for a dataset of your own: affect ingest table PATH --map MAP.toml",
     )
