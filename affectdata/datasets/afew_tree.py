@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from affectdata.datasets.afew_films import CLASSES, CLIP_ID
@@ -93,13 +94,12 @@ def places(folder: Folder, tops: list[str]) -> list[Place]:
         path for top in tops for depth in range(1, 6) for path in folder.files.folders("/".join("*" * depth), top)
     }
     found = (place_of(path, folder.root.name) for path in sorted(paths))
-    return [place for place in found if place and contents(folder, place)]
+    return [place for place in found if place and next(_names(folder, place), None)]
 
 
 def contents(folder: Folder, place: Place) -> list[str]:
     """Names of the clips or pictures in a folder; whatever else lies there is passed over."""
-    ends = (".avi",) if place.kind == "clips" else PICTURES
-    return [name for name in folder.files.names(place.path) if name.lower().endswith(ends) and name[0] != "."]
+    return sorted(_names(folder, place))
 
 
 def is_afew(folder: Folder, place: Place) -> bool:
@@ -108,7 +108,14 @@ def is_afew(folder: Folder, place: Place) -> bool:
         return CLIP_ID.fullmatch(place.clip) is not None and (place.label is None or place.expression is not None)
     if place.expression is None and (place.label is not None or place.split != "test"):
         return False
-    return any(CLIP_ID.fullmatch(name[:-4]) for name in contents(folder, place))
+    return any(CLIP_ID.fullmatch(name[:-4]) for name in _names(folder, place))
+
+
+def _names(folder: Folder, place: Place) -> Iterator[str]:
+    ends = (".avi",) if place.kind == "clips" else PICTURES
+    for name in folder.files.unsorted_names(place.path):
+        if name.lower().endswith(ends) and name[0] != ".":
+            yield name
 
 
 def _is_split(name: str) -> bool:

@@ -77,14 +77,19 @@ def places(folder: Folder) -> list[Place]:
         tops = [path for path in named if not any(path.startswith(f"{other}/") for other in named)]
     below = {p for top in tops for depth in range(1, 5) for p in folder.files.folders("/".join("*" * depth), top)}
     found = (place_of(path, folder.root.name) for path in sorted({*tops, *below}))
-    return [place for place in found if place and pictures(folder, place.path)]
+    return [place for place in found if place and any(map(_is_picture, folder.files.unsorted_names(place.path)))]
 
 
 def pictures(folder: Folder, path: str) -> list[str]:
     """Names of the pictures in a folder; lists, Thumbs.db and hidden files are passed over."""
-    return [name for name in folder.files.names(path) if name.lower().endswith(PICTURES) and name[0] != "."]
+    return sorted(filter(_is_picture, folder.files.unsorted_names(path)))
+
+
+def _is_picture(name: str) -> bool:
+    return name.lower().endswith(PICTURES) and name[0] != "."
 
 
 def is_sfew(folder: Folder, place: Place) -> bool:
     """Whether a folder is SFEW's by its class or split, and by a picture named after film, time and frame."""
-    return place.known and any(_SFEW_NAME.match(name.rpartition(".")[0]) for name in pictures(folder, place.path))
+    names = filter(_is_picture, folder.files.unsorted_names(place.path))
+    return place.known and any(_SFEW_NAME.match(name.rpartition(".")[0]) for name in names)
