@@ -77,7 +77,7 @@ def read_tables(folder: Folder, path: str, first: int | None, reject: Reject) ->
     """
     tables: Iterable[CsvTable]
     if path.lower().endswith((".xlsx", ".xls")):
-        tables = sheets(folder.root / path, path, reject)
+        tables = sheets(folder.local(path), path, reject)
     elif first is not None:
         # The names in the older header are not known, and need not differ.
         body = folder.read_bytes(path).lstrip(b"\r\n").partition(b"\n")[2]

@@ -262,7 +262,7 @@ def _read_pixels(folder: Folder, path: str, votes: CsvTable | None, reject: Reje
 
 def _pixel_batches(folder: Folder, path: str, reject: Reject) -> Iterator[CsvTable]:
     try:
-        with (folder.root / path).open("rb") as file:
+        with folder.open(path) as file:
             for table in csv_pieces(file, path, reject):
                 absent = {"emotion": pa.nulls(len(table.rows), pa.string())}
                 yield CsvTable(absent | dict(table.columns), table.rows, path)

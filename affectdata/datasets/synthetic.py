@@ -54,12 +54,13 @@ landmarks/s001/001.pts""",
 
 
 def find(folder: Folder) -> Distribution | None:
-    """One `annotations.csv` at the root with the columns of this set."""
-    path = "annotations.csv"
-    if path not in folder.files or not set(header(folder.head(path))) >= {*_COLUMNS, "AU1", "AU1_intensity"}:
-        return None
-    points = [file for file in folder.files.under("landmarks") if file.endswith(".pts")]
-    return Distribution(folder, "annotations.csv", (path, *points))
+    """One `annotations.csv` with the columns of this set, at the root or in a folder there."""
+    for path in (*folder.files.find("annotations.csv"), *folder.files.find("*/annotations.csv")):
+        if set(header(folder.head(path))) >= {*_COLUMNS, "AU1", "AU1_intensity"}:
+            base = path.removesuffix("annotations.csv")
+            points = [file for file in folder.files.under(f"{base}landmarks") if file.endswith(".pts")]
+            return Distribution(folder, "annotations.csv", (path, *points), {"base": (base,)})
+    return None
 
 
 def read(distribution: Distribution, reject: Reject) -> Iterator[Block]:
@@ -67,7 +68,8 @@ def read(distribution: Distribution, reject: Reject) -> Iterator[Block]:
     # image,subject,split,expression,valence,arousal,AU1,...,AU26,AU1_intensity,...,AU26_intensity
     # s001/001.png,s001,train,3,0.7412,-5,1,...,-1,2.5,...,9
     folder = distribution.folder
-    table = csv_table(folder.read_bytes("annotations.csv"), "annotations.csv", reject)
+    base = distribution.parts["base"][0]
+    table = csv_table(folder.read_bytes(f"{base}annotations.csv"), "annotations.csv", reject)
     absent = [name for au in AUS for name in (f"AU{au}", f"AU{au}_intensity") if name not in table.columns]
     if absent:
         raise DatasetError("annotations.csv lacks columns", found=", ".join(table.columns), expected=", ".join(absent))
@@ -78,14 +80,14 @@ def read(distribution: Distribution, reject: Reject) -> Iterator[Block]:
     keys = pc.replace_substring_regex(table.columns["image"], r"\.[A-Za-z]+$", "")
     samples = pa.table({
         "sample_id": keys,
-        "path": pc.binary_join_element_wise(pa.scalar("images"), table.columns["image"], "/"),
+        "path": pc.binary_join_element_wise(pa.scalar(f"{base}images"), table.columns["image"], "/"),
         "subject_id": table.columns["subject"],
         "split": split,
     })  # fmt: skip
-    yield Block(samples, {"human": _labels(folder, table, keys, reject)}, {"official": split})
+    yield Block(samples, {"human": _labels(folder, base, table, keys, reject)}, {"official": split})
 
 
-def _labels(folder: Folder, table: CsvTable, keys: pa.Array, reject: Reject) -> pa.Table:
+def _labels(folder: Folder, base: str, table: CsvTable, keys: pa.Array, reject: Reject) -> pa.Table:
     codes, bad = integers(table.columns["expression"])
     names, wrong = recoded(codes, {-1: None, **dict(enumerate(EXPRESSIONS))})
     table.refuse(bad | wrong, reject, "unknown-code", "expression")
@@ -95,7 +97,7 @@ def _labels(folder: Folder, table: CsvTable, keys: pa.Array, reject: Reject) -> 
     for au in AUS:
         columns[au_column(au)] = pc.cast(_between(table, f"AU{au}", (0, 1), -1, reject), pa.int8())
         columns[au_column(au, "intensity")] = _between(table, f"AU{au}_intensity", (0, 5), 9, reject)
-    columns["landmarks"] = vectors(_landmarks(folder, keys, reject))
+    columns["landmarks"] = vectors(_landmarks(folder, base, keys, reject))
     return pa.table(columns)
 
 
@@ -109,10 +111,10 @@ def _between(table: CsvTable, name: str, limits: tuple[float, float], sentinel: 
     return pc.if_else(pa.array(outside), None, values)
 
 
-def _landmarks(folder: Folder, keys: pa.Array, reject: Reject) -> NDArray[np.float64]:
+def _landmarks(folder: Folder, base: str, keys: pa.Array, reject: Reject) -> NDArray[np.float64]:
     points = np.full((len(keys), 136), np.nan)
     for row, key in enumerate(keys.to_pylist()):
-        path = f"landmarks/{key}.pts"
+        path = f"{base}landmarks/{key}.pts"
         if path in folder.files:
             found = read_pts(folder.read_bytes(path), path, reject, base=1)
             if found is not None:

@@ -220,8 +220,10 @@ class TestBadInput:
         assert "no such folder" in self.refused(lake, tmp_path / "nowhere")
 
     def test_a_file_instead_of_a_folder(self, lake: Lake, tmp_path: Path) -> None:
+        (tmp_path / "basic.rar").touch()
+        assert "unpack it first" in self.refused(lake, tmp_path / "basic.rar")
         (tmp_path / "basic.zip").touch()
-        assert "unpack it first" in self.refused(lake, tmp_path / "basic.zip")
+        assert "damaged" in self.refused(lake, tmp_path / "basic.zip")
 
     def test_an_empty_folder(self, lake: Lake, tmp_path: Path) -> None:
         (tmp_path / "empty").mkdir()
