@@ -1,8 +1,8 @@
 """300-W (iBUG): web faces of AFW, HELEN, LFPW and IBUG, and the 600 test pictures, with 68 landmarks each.
 
-How to get it: afw.zip, helen.zip, lfpw.zip, ibug.zip, 300w.zip.001-004 and bounding_boxes.zip from the iBUG page; each
-zip is flat: `unzip afw.zip -d afw`. Also read as dlib packs it (`labels_ibug_300W*.xml`, whole pixels) and as HRNet
-does (`face_landmarks_300w_*.csv`). Layout: datasets/w300.md.
+How to get it: afw.zip, helen.zip, lfpw.zip, ibug.zip, 300w.zip.001-004 and bounding_boxes.zip from the iBUG page. The
+zips are read as they are; unpacked, each needs a folder of its own: `unzip afw.zip -d afw`. Also read as dlib packs it
+(`labels_ibug_300W*.xml`, whole pixels) and as HRNet does (`face_landmarks_300w_*.csv`). Layout: datasets/w300.md.
 
 WFLW (98 points), 300W-LP and AFLW2000 (projected 3D points) are other datasets and are refused by name.
 """
@@ -23,7 +23,7 @@ from affectdata.datasets.w300_places import MIRRORED, Place, block_of, plain, su
 from manifests.errors import DatasetError
 
 _PICTURES = (".jpg", ".jpeg", ".png")
-_ARCHIVES = ("afw.zip", "helen.zip", "lfpw.zip", "ibug.zip", "300w.zip", "300w.zip.0*", "300w_cropped.zip")
+_PARTS = "300w*.zip.0*"
 _DLIB = "labels_ibug_300W*.xml"
 _HRNET = "face_landmarks_300w_*.csv"
 _RULE = "68 points by hand over a fitted model, one face per picture"
@@ -49,7 +49,7 @@ CARD = Card(
     homepage="https://ibug.doc.ic.ac.uk/resources/facial-point-annotations/",
     access=(
         "download the zips of the iBUG page; join the parts of the test set: cat 300w.zip.00? > 300w.zip",
-        "unpack each into its own folder: unzip afw.zip -d afw",
+        "leave the zips as they are, or unpack each into its own folder: unzip afw.zip -d afw",
     ),
     looked_for=(
         "afw, helen/trainset, lfpw/trainset, ibug ... or 01_Indoor, 02_Outdoor with pictures and .pts",
@@ -123,7 +123,8 @@ def read(distribution: Distribution, reject: Reject) -> Iterator[Block]:
     """One Block per folder, xml or csv."""
     folder, parts = distribution.folder, distribution.parts
     for path in parts["archives"]:
-        if not folder.head(path, 4).startswith(b"PK") and path.lower().endswith((".zip", ".001")):
+        # The links of the iBUG page now answer with an HTML form.
+        if not folder.head(path, 4).startswith(b"PK") and path.endswith(".001"):
             reject(path, "not-an-archive", f"starts with {folder.head(path, 16)!r}")
     for path in parts.get("xml", ()):
         yield read_dlib(folder, path, reject)
@@ -174,7 +175,7 @@ def _below(path: str, folder: str) -> bool:
 
 
 def _archives(folder: Folder) -> tuple[str, ...]:
-    return tuple(path for depth in ("", "*/") for name in _ARCHIVES for path in folder.files.find(depth + name))
+    return tuple(path for depth in ("", "*/") for path in folder.files.find(depth + _PARTS))
 
 
 def _warnings(folder: Folder, kind: str, has_pts: bool) -> tuple[str, ...]:
@@ -219,7 +220,7 @@ def _refuse_doubles(tops: list[str]) -> None:
 
 
 def _refuse_relatives(folder: Folder) -> None:
-    """Name what a tree without 300-W holds instead: unopened archives, WFLW, 300W-LP, AFLW2000."""
+    """Name what a tree without 300-W holds instead: parts of an archive, WFLW, 300W-LP, AFLW2000."""
     wflw = [p for depth in ("", "*/", "*/*/", "*/*/*/") for p in folder.files.find(f"{depth}list_98pt_rect_attr_*.txt")]
     if any(len(folder.head(path).split(b"\n")[0].split()) == 207 for path in wflw):
         raise DatasetError(f"{folder.root} holds WFLW, not 300-W", found=wflw[0], expected="68 points, not 98",
@@ -229,5 +230,5 @@ def _refuse_relatives(folder: Folder) -> None:
             raise DatasetError(f"{folder.root} holds {name}, not 300-W", found="projected 3D points in .mat files",
                                expected="points on the visible contour in .pts files")  # fmt: skip
     if archives := _archives(folder):
-        raise DatasetError(f"the archives of 300-W at {folder.root} are not unpacked", found=", ".join(archives),
-                           expected="folders", then="unzip afw.zip -d afw, and so on")  # fmt: skip
+        raise DatasetError(f"{folder.root} holds 300-W's test set in parts", found=", ".join(archives),
+                           expected="one archive", then="cat 300w.zip.00? > 300w.zip, read as it is")  # fmt: skip

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from affectdata.datasets.matlab import Value, read_mat
 from affectdata.datasets.reading import Reject
 from affectdata.datasets.w300_places import plain
 
@@ -29,23 +29,33 @@ class Boxes:
 def read_boxes(data: bytes, about: str, reject: Reject) -> Boxes | None:
     """One `bounding_boxes_<subset>.mat`, or None with a `bad-box` reject."""
     # bounding_boxes: 1 x N cells of a struct: imgName '134212_1.jpg', bb_detector [x0 y0 x1 y1], bb_ground_truth [...]
-    from scipy.io import loadmat
-
     detector: dict[str, NDArray[np.float64]] = {}
     tight: dict[str, NDArray[np.float64]] = {}
     try:
-        for cell in loadmat(io.BytesIO(data))["bounding_boxes"].ravel():
-            entry = cell[0, 0]
-            name = plain(str(entry["imgName"].ravel()[0]).rpartition(".")[0])
-            edges = [np.asarray(entry[key], np.float64).reshape(4) for key in ("bb_detector", "bb_ground_truth")]
+        cells = read_mat(data).get("bounding_boxes")
+        if not isinstance(cells, list):
+            raise ValueError("no cells named bounding_boxes")
+        for cell in cells:
+            name, *edges = _entry(cell)
             if all(np.isfinite(e).all() and e[2] > e[0] and e[3] > e[1] for e in edges):
                 detector[name], tight[name] = edges
             else:
                 reject(f"{about} {name}", "bad-box", f"{edges[0]} {edges[1]}")
-    except Exception as error:  # whatever scipy raises on bytes that are no such file
-        reject(about, "bad-box", f"not a file of boxes: {error!r}")
+    except ValueError as error:
+        reject(about, "bad-box", f"not a file of boxes: {error}")
         return None
     return Boxes(detector, tight)
+
+
+def _entry(cell: Value) -> tuple[str, NDArray[np.float64], NDArray[np.float64]]:
+    """Plain name, detector's box and tight box of one cell."""
+    if not isinstance(cell, dict):
+        raise ValueError("a cell that is no struct")
+    name, *edges = (cell.get(key) for key in ("imgName", "bb_detector", "bb_ground_truth"))
+    if not isinstance(name, str) or not all(isinstance(e, np.ndarray) and e.size == 4 for e in edges):
+        raise ValueError(f"a struct of {', '.join(cell)}")
+    detector, tight = (np.asarray(e, np.float64).ravel() for e in edges)
+    return plain(name.rpartition(".")[0]), detector, tight
 
 
 def shifted(

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
 from fuzzing import FUZZ, any_bytes, mangled
 from hypothesis import given
+from scipy.io import savemat
 
 from affectdata.datasets.listing import list_files
+from affectdata.datasets.matlab import read_mat
 from affectdata.datasets.points import read_pts, read_pts_of
 from affectdata.datasets.reading import Folder, Reject
 from affectdata.datasets.w300_boxes import read_boxes
@@ -28,6 +32,7 @@ PTS = "version: 1\nn_points:  68\n{\n446.000 91.000\n449.459 119.344\n" + REST +
 PART = "".join(f"<part name='{n:02d}' x='{300 + n}' y='{200 + n}'/>" for n in range(68))
 IMAGE = f"<image file='afw/134212_1.jpg' width='9' height='9'><box top='224' left='302' width='239' height='240'>{PART}"
 XML = f"<?xml version='1.0'?><dataset><images>{IMAGE}</box></image>{{more}}</images></dataset>"
+BOXES = box_mat([("a.jpg", np.array([1.0, 2, 3, 4]), np.array([1.5, 2.5, 3.5, 4.5]))])
 CELLS = ",".join(f"{n}.5" for n in range(136))
 HEADER = ",".join(
     ["image_name", "scale", "center_w", "center_h", *(f"original_{n}_{c}" for n in range(68) for c in "xy")]
@@ -137,10 +142,22 @@ def test_a_subset_that_lies_there_twice_is_ambiguous(ingested: Run) -> None:
     assert ingested("w300", tree, without="300w_cropped").variant == "iBUG .pts"
 
 
-def test_relatives_and_unopened_archives_are_named(ingested: Run, tmp_path: Path) -> None:
-    with pytest.raises(DatasetError, match=r"unzip afw\.zip"):
-        ingested("w300", {"afw.zip": "PK"})
-    (tmp_path / "root" / "afw.zip").unlink()
+def test_the_zips_are_read_as_they_are(lake: Lake, ingested: Run) -> None:
+    packed = {name: BytesIO() for name in ("afw.zip", "helen.zip")}
+    for name, folder in (("afw.zip", ""), ("helen.zip", "trainset/"), ("helen.zip", "testset/")):
+        with ZipFile(packed[name], "a") as file:
+            file.writestr(f"{folder}1_1.jpg", "")
+            file.writestr(f"{folder}1_1.pts", PTS)
+    summary = ingested("w300", {name: data.getvalue() for name, data in packed.items()})
+    assert set(rows(lake, "samples")) == {"afw/1_1", "helen/trainset/1_1", "helen/testset/1_1"}
+    assert not summary.rejects
+
+
+def test_relatives_and_parts_of_an_archive_are_named(ingested: Run, tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"cat 300w\.zip"):
+        ingested("w300", {"300w.zip.001": "PK", "300w.zip.002": "x"})
+    for part in tmp_path.joinpath("root").iterdir():
+        part.unlink()
     wflw = " ".join(["1.0"] * 196 + ["1"] * 10 + ["0--Parade/a.jpg"])
     with pytest.raises(DatasetError, match="WFLW"):
         ingested("w300", {"WFLW_annotations/list_98pt_rect_attr_train_test/list_98pt_rect_attr_train.txt": wflw})
@@ -205,7 +222,9 @@ def test_every_line_of_any_csv_is_a_row_or_a_reject(tmp_path_factory: pytest.Tem
 
 @pytest.mark.fuzz
 @FUZZ
-@given(any_bytes | mangled(box_mat([("a.jpg", np.arange(4.0), np.arange(4.0))])))
+@given(
+    any_bytes | mangled(BOXES) | any_bytes.map(lambda data: BOXES[:128] + data) | mangled(BOXES, [b"\x0e", b"\x00" * 4])
+)
 def test_any_box_file_is_boxes_or_rejects(data: bytes) -> None:
     reject = Reject()
     assert read_boxes(data, "a.mat", reject) is not None or reject.counts()["bad-box"]
@@ -214,3 +233,18 @@ def test_any_box_file_is_boxes_or_rejects(data: bytes) -> None:
 def test_a_place_is_known_by_its_folder_alone() -> None:
     assert place_of("x/Helen/TrainSet/1_1.JPG") == Place("helen/trainset", "1_1")
     assert place_of("helen/1_1.jpg") is None
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_matlab_files_are_read_as_scipy_reads_them(compressed: bool) -> None:
+    cells = np.empty((1, 2), object)
+    cells[0, 0], cells[0, 1] = {"name": "a b.jpg", "box": np.array([[1.5, -2, 3, 300]])}, np.arange(6).reshape(2, 3)
+    data = BytesIO()
+    savemat(data, {"cells": cells, "text": "x", "small": np.array([[7]], np.uint8)}, do_compression=compressed)
+    found = read_mat(data.getvalue())
+    [entry, table] = found["cells"]
+    assert entry["name"] == "a b.jpg"
+    assert entry["box"].tolist() == [[1.5, -2, 3, 300]]
+    assert table.tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert found["text"] == "x"
+    assert found["small"].tolist() == [[7]]
