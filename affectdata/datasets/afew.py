@@ -21,7 +21,7 @@ import pyarrow.compute as pc
 
 from affectdata.datasets.afew_films import CLIP_ID, Film, names_clips, read_films
 from affectdata.datasets.afew_tree import Place, contents, is_afew, places, split_folders
-from affectdata.datasets.card import Card, Labelling, Option, ProtocolCard, Published
+from affectdata.datasets.card import Card, ExpectedReject, Labelling, Option, ProtocolCard, Published
 from affectdata.datasets.reading import Block, Distribution, Folder, Reject
 from affectdata.datasets.text import as_mask
 from manifests.errors import DatasetError
@@ -73,6 +73,10 @@ Train/videos/Angry/000633000.avi, Train/Train_Aligned_Faces/000633000/001.jpg"""
     ),
     subject_key="NameOfActor of the XML, where it names the clip and one actor",
     group_key="film:<MovieTitle of the XML, lower case>, where it names the clip",
+    expected_rejects=(
+        ExpectedReject("missing-video", 1, "XML entries about clips that are not there: the XML is optional"),
+        ExpectedReject("bad-attributes", 1, "XML entries whose Location is no clip: its meaning is unconfirmed"),
+    ),
     overlaps=(
         "SFEW: its pictures are frames of AFEW clips; AFEW-VA: clips of the same films. Do not train on one and score "
         "on another without grouping by film",

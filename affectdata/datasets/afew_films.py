@@ -71,7 +71,7 @@ def read_films(data: bytes, about: str, reject: Reject) -> dict[str, Film]:
             continue
         where, film = f"{about} clip {number}", _film(entry)
         if not CLIP_ID.fullmatch(named):
-            reject(where, "bad-name", named)
+            reject(where, "bad-attributes", f"clip {named!r:.80}, nine digits expected")
         elif named not in found:
             found[named] = film
         elif found[named] == film:

@@ -107,14 +107,16 @@ def test_an_entry_of_two_actors_or_two_opinions_says_nothing() -> None:
     again = NAMED + NAMED + NAMED.replace("Some Film", "Other")
     assert read_films(again.encode(), "x", reject) == {"000633000": Film(None, None)}
     assert read_films(NAMED.replace("000633000", "clip7").encode(), "x", reject) == {}
-    assert reject.counts() == {"duplicate-key": 1, "conflicting-duplicate": 1, "bad-name": 1}
+    assert reject.counts() == {"duplicate-key": 1, "conflicting-duplicate": 1, "bad-attributes": 1}
     assert not names_clips(XML.encode())
     assert names_clips(NAMED.encode())
 
 
 def test_an_entry_whose_clip_is_absent_is_refused(ingested: Run) -> None:
-    tree = RELEASE | {"Val_AFEW/Val_6.xml": NAMED}
-    assert rejects(ingested("afew", tree)) == {"missing-video": 1}
+    summary = ingested("afew", RELEASE | {"Val_AFEW/Val_6.xml": NAMED})
+    assert rejects(summary) == {"missing-video": 1}
+    # The XML adds to the clips; it does not decide whether they may be read.
+    assert summary.rejects["missing-video"].expected
 
 
 def test_names_and_folders_that_are_none_are_refused(lake: Lake, ingested: Run) -> None:
