@@ -9,6 +9,7 @@ without one; `derived-last3` and `derived-first-neutral` hold what the literatur
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
@@ -98,8 +99,7 @@ CK+48/{anger,contempt,disgust,fear,happy,sadness,surprise}/S010_004_00000017.png
     ),
 )  # fmt: skip
 
-_DEPTHS = ("", "*/", "*/*/", "*/*/*/")
-_SEQUENCE = "s[0-9][0-9][0-9]/[0-9][0-9][0-9]"
+_SEQUENCE = re.compile(r"(.*/)?S[0-9]{3}/[0-9]{3}", re.I)
 STEMS = "s[0-9][0-9][0-9]_[0-9][0-9][0-9]_*.png"
 _CK48_NAMES = ("anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
 
@@ -107,9 +107,10 @@ _CK48_NAMES = ("anger", "contempt", "disgust", "fear", "happy", "sadness", "surp
 def find(folder: Folder) -> Distribution | None:
     """The official tree or CK+48; where both are there, the option `variant` decides."""
     files = folder.files
-    inner = [path for depth in _DEPTHS for path in files.folders(f"{depth}{_SEQUENCE}") if files.names(path)]
+    tree = files.tree()
+    inner = [path for path in tree if _SEQUENCE.fullmatch(path) and files.names(path)]
     official = inner if any(files.names(path, STEMS) for path in inner) else []
-    known = [path for depth in _DEPTHS for name in _CK48_NAMES for path in files.folders(f"{depth}{name}")]
+    known = [path for path in tree if path.rpartition("/")[2].lower() in _CK48_NAMES]
     tops = {path.rpartition("/")[0] for path in known if files.names(path, STEMS)}
     classes = [path for top in sorted(tops) for path in files.folders("*", top) if files.names(path, STEMS)]
     found = {name: paths for name, paths in ((_OFFICIAL, official), (_CK48, classes)) if paths}
@@ -189,7 +190,7 @@ def _found_ck48(folder: Folder, classes: list[str]) -> Distribution:
 
 def _refuse_copies(folder: Folder) -> None:
     """Raise for a copy that is known and not read; return for anything else."""
-    tables = [path for depth in _DEPTHS[:3] for path in folder.files.find(f"{depth}ck*.csv")]
+    tables = [path for depth in ("", "*/", "*/*/") for path in folder.files.find(f"{depth}ck*.csv")]
     for path in tables:
         name = path.rpartition("/")[2].lower()
         if name == "ckplus_labels.csv" or (name == "ckextended.csv" and "pixels" in header(folder.head(path))):

@@ -22,7 +22,10 @@ FACE_AUS = tuple(au for au in AU_NAMES if au <= 46)
 """AUs of the face: what a coded peak frame does not list is absent. Head and eye positions (51-64) are not in it,
 because nothing says that they were always coded."""
 
-_NUMBER = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]{1,3})?")
+_NUMERAL = r"[+-]?(?:[0-9]++\.?[0-9]*+|\.[0-9]++)(?:[eE][+-]?[0-9]{1,3})?"
+_GAP = r"[^\S\n]"
+_NUMBER = re.compile(_NUMERAL)
+_POINTS = re.compile(rf"(?:{_GAP}*+{_NUMERAL}{_GAP}++{_NUMERAL}{_GAP}*+\n){{68}}")
 _LARGEST = 1e5
 
 
@@ -85,10 +88,10 @@ def facs_of(data: bytes, about: str, reject: Reject) -> Facs:
 def landmarks_of(data: bytes, about: str, reject: Reject) -> NDArray[np.float32] | None:
     """68 points as released, float32 [136], or None with a `bad-landmarks` reject."""
     #    2.0743372e+02   1.9264301e+02        68 lines x y
-    rows = [line.split() for _, line in lines(data)]
-    values = [_number(token) for row in rows for token in row]
-    if len(rows) == 68 and all(len(row) == 2 for row in rows) and None not in values:
-        points = np.array(values, dtype=np.float64)
+    rows = [line for _, line in lines(data)]
+    text = "\n".join((*rows, ""))
+    if _POINTS.fullmatch(text):
+        points = np.array(text.split(), dtype=np.float64)
         if np.abs(points).max() < _LARGEST:
             return points.astype(np.float32)
     reject(about, "bad-landmarks", f"{len(rows)} lines, expected 68 pairs of numbers")
