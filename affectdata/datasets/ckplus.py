@@ -150,6 +150,11 @@ _KINDS = {".png": "pictures", "_emotion.txt": "emotions", "_facs.txt": "facs", "
 _IGNORED = (".db", ".ini")
 
 
+def _shows(folder: Folder, place: str) -> bool:
+    """Whether a picture of CK+ lies in a folder."""
+    return any(name.lower().endswith(".png") and STEM.fullmatch(name) for name in folder.files.unsorted_names(place))
+
+
 def _found_official(folder: Folder, inner: list[str]) -> Distribution:
     """Every file of the sequence folders, by its kind."""
     parts: dict[str, list[str]] = {kind: [] for kind in (*_KINDS.values(), "strange")}

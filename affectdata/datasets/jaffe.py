@@ -69,15 +69,14 @@ README_FIRST.txt                   beside the folder or in it; also README, A_RE
 
 _NAME = re.compile(r"([A-Z]{2})\.(NE|HA|SA|SU|AN|DI|FE)([1-5])\.([0-9]{1,3})\.(tiff?|jpe?g|png|bmp|gif|pgm)", re.I)
 _PICTURE = re.compile(r"[^.].*\.(tiff?|jpe?g|png|bmp|gif|pgm)", re.I)
-_ROUGH = "[a-z][a-z].[a-z][a-z][1-5].*.*"
 _READMES = ("readme_first.txt", "a_readme_first.txt", "readme", "readme.txt")
 
 
 def find(folder: Folder) -> Distribution | None:
     """Pictures by their names, however they were converted, and the ratings inside or beside their folder."""
     files, copy = folder.files, folder.options["copy"].lower()
-    rough = [(place, name) for place in files.tree() for name in files.names(place, _ROUGH) if _NAME.fullmatch(name)]
-    paths = [f"{place}/{name}" if place else name for place, name in rough]
+    named = [(place, name) for place in files.tree() for name in files.unsorted_names(place) if _NAME.fullmatch(name)]
+    paths = sorted(f"{place}/{name}".removeprefix("/") for place, name in named)
     paths = [path for path in paths if copy in path.lower()]
     if not paths:
         return None
@@ -97,7 +96,7 @@ def find(folder: Folder) -> Distribution | None:
     readmes = [path for path in _readmes(folder, places) if has_ratings(folder.read_bytes(path))]
     warnings = [] if readmes else ["no ratings: put README_FIRST.txt, a download of its own, beside the pictures"]
     warnings += [f"{path} is not read: {readmes[0]} holds the ratings too" for path in readmes[1:]]
-    parts = {"pictures": tuple(sorted(paths)), "odd": tuple(odd), "ratings": tuple(readmes[:1])}
+    parts = {"pictures": tuple(paths), "odd": tuple(odd), "ratings": tuple(readmes[:1])}
     variant = "with ratings" if readmes else "pictures without ratings"
     return Distribution(folder, variant, tuple(readmes[:1]), parts, tuple(warnings))
 

@@ -110,7 +110,7 @@ class _Sequence:
 def find(folder: Folder) -> Distribution | None:
     """Emotion folders with numbered pictures, of one package."""
     places = [(path, match) for path in folder.files.tree() if (match := _PLACE.fullmatch(path))]
-    shown = [(path, match) for path, match in places if any(map(_NAME.fullmatch, folder.files.names(path)))]
+    shown = [(path, match) for path, match in places if any(map(_NAME.fullmatch, folder.files.unsorted_names(path)))]
     if not any(match["name"].lower() in _FOLDERS for _, match in shown):
         _refuse_videos(folder)
         return None
