@@ -118,16 +118,20 @@ def find(folder: Folder) -> Distribution | None:
     there += ["folders"] if classes else []
     if not there:
         return None
-    if len(there) > 1 and edition not in there:
+    if edition and edition not in there:
+        raise DatasetError(
+            f"--edition {edition}: that release of AffectNet is not in {folder.root}",
+            found=" and ".join(_EDITIONS[name] for name in there),
+            expected=_EDITIONS[edition],
+            then=f"--edition {there[0]}",
+        )
+    if len(there) > 1 and not edition:
         raise DatasetError(
             f"several releases of AffectNet lie in {folder.root}",
             found=" and ".join(_EDITIONS[name] for name in there),
             expected="one",
             then=f"say which to read: {' or '.join(f'--edition {name}' for name in there)}",
         )
-    if edition and edition not in there:
-        raise DatasetError(f"no {_EDITIONS[edition]} of AffectNet in {folder.root}",
-                           found=_EDITIONS[there[0]], then=f"--edition {there[0]}")  # fmt: skip
     match edition or there[0]:
         case "csv":
             return _lists_found(folder, lists)

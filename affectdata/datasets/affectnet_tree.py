@@ -132,17 +132,16 @@ def _pictures(folder: Folder, path: str, usual: str, numbered: list[str]) -> tup
     if chosen:
         return (chosen, chosen not in numbered) if folder.files.under(chosen) else None
     named = [place for place in numbered if place.rpartition("/")[2].lower() == usual]
-    for places in (named, numbered):
-        holding = [place for place in places if _holds(folder, place, paths)]
+    bare = [name.rpartition("/")[2] for name in paths]
+    anywhere = ["", *(place for deep in _deeper() for place in folder.files.folders(f"{deep}*"))]
+    for places, names in ((named, paths), (numbered, paths), (anywhere, bare)):
+        holding = [place for place in places if _holds(folder, place, names)]
         if len(holding) > 1:
             raise _several(folder, holding, f"one folder with the pictures of {path}", "name it: --images FOLDER")
-        if holding or len(places) == len(named) == 1:
-            return (holding or named)[0], False
-    bare = [name.rpartition("/")[2] for name in paths]
-    flat = [place for deep in _deeper() for place in folder.files.folders(f"{deep}*") if _holds(folder, place, bare)]
-    if len(flat) > 1:
-        raise _several(folder, flat, f"one folder with the pictures of {path}", "name it: --images FOLDER")
-    return (flat[0], True) if flat else None
+        if holding:
+            return holding[0], names is bare
+    # A partial copy may hold none of the first pictures.
+    return (named[0], False) if len(named) == 1 else None
 
 
 def _holds(folder: Folder, place: str, paths: Iterable[str]) -> bool:

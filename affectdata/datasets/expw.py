@@ -40,7 +40,8 @@ CARD = Card(
     about="91,793 faces in about 68,000 web photographs, each with one of seven expressions and a face box",
     tasks=("expression",),
     labellings=(
-        Labelling("human", {"expression": EXPRESSIONS[:7]}, {"expression": "frame"}, "one class per face as released; provenance: manual"),
+        Labelling("human", {"expression": EXPRESSIONS[:7]}, {"expression": "frame"},
+                  "one class per face as released; provenance: manual"),
     ),
     licence="non-commercial research; the pictures belong to their owners",
     citation="Zhang, Luo, Loy, Tang, From Facial Expression Recognition to Interpersonal Relation Prediction, "
