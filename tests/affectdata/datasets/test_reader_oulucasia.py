@@ -10,7 +10,7 @@ from fuzzing import FUZZ
 from hypothesis import given
 from hypothesis import strategies as st
 
-from affectdata.datasets import oulucasia
+from affectdata.datasets import oulucasia_tree
 from affectdata.datasets.listing import Listing
 from affectdata.datasets.reading import Folder, Reject
 from affectdata.ingest_summary import IngestSummary
@@ -149,6 +149,6 @@ NAMES = st.sampled_from(["000", "001", "17", "0001", "apex", ""]).flatmap(
 def test_every_picture_of_a_sequence_is_a_frame_or_a_reject(names: set[str]) -> None:
     reject = Reject()
     folder = Folder(Path("/data"), Listing({PLACE: dict.fromkeys(names, 0)}, []))
-    found = oulucasia._numbered(folder, PLACE, reject)
-    pictures = [name for name in names if name.lower().endswith(oulucasia._PICTURES) and name[0] != "."]
+    found = oulucasia_tree.numbered(folder, PLACE, reject)
+    pictures = [name for name in names if name.lower().endswith(oulucasia_tree.PICTURES) and name[0] != "."]
     assert len(found) + len(reject) == len(pictures)
