@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli import coannotation, datasets, demo, faces, folds, layers, questions, training
+from cli import coannotation, datasets, demo, faces, folds, layers, questions, teachers, training, validate
 from cli.errors import AffectGroup
 from cli.examples import examples
 from cli.session import Session
@@ -31,11 +31,13 @@ app = typer.Typer(
 )
 
 DATA, FACES, MODELS = "Data", "Labels and faces", "Models"
+TAKE_MORE = (datasets.ingest, validate.validate)
 
 for command, panel in (
     (datasets.datasets, DATA),
     (datasets.info, DATA),
     (datasets.ingest, DATA),
+    (validate.validate, DATA),
     (questions.coverage, DATA),
     (questions.sql, DATA),
     (layers.layers, DATA),
@@ -48,6 +50,7 @@ for command, panel in (
     (faces.align, FACES),
     (training.train, MODELS),
     (training.evaluate, MODELS),
+    (teachers.pseudo_label, MODELS),
     (training.runs, MODELS),
     (demo.demo, MODELS),
 ):
@@ -56,7 +59,7 @@ for command, panel in (
         epilog=getattr(command, "epilog", None),
         # The options that only one dataset has are its reader's to know.
         context_settings={"help_option_names": ["-h", "--help"]}
-        | ({"allow_extra_args": True, "ignore_unknown_options": True} if command is datasets.ingest else {}),
+        | ({"allow_extra_args": True, "ignore_unknown_options": True} if command in TAKE_MORE else {}),
     )(command)
 
 

@@ -20,6 +20,8 @@ POINTS = {
     "manifest-written": "a resolved manifest written beside its place in the cache, not renamed",
     "chunk-pixels-written": "align: crops of one chunk written and synced, not renamed",
     "chunk-renamed": "align: one chunk finished, the next not begun",
+    "predictions-written": "pseudo-label: predictions of one part written and synced, not renamed",
+    "predictions-renamed": "pseudo-label: one part finished, the next not begun",
     "chunks-done": "align: every chunk finished, nothing published",
 }
 """Name -> what has happened at that moment."""
