@@ -125,7 +125,8 @@ def read(distribution: Distribution, reject: Reject) -> Iterator[Block]:
     })  # fmt: skip
     posed = [EXPRESSION.canonical(pose[:2]) for _, pose, _ in named.values()]
     shown = [{} if pose[:2] == "NE" else ratings.get(f"{subject}-{pose}", {}) for subject, pose, _ in named.values()]
-    labels = {"human": pa.table({"expression": pa.array(posed, pa.string())}), "derived-ratings": _shares(shown)}
+    labels = {"human": pa.table({"expression": pa.array(posed, pa.string())})}
+    labels |= {"derived-ratings": _shares(shown)} if any(shown) else {}
     yield Block(samples, labels, {"leave-one-subject-out": _folds(samples["sample_id"], subjects)})
 
 

@@ -76,10 +76,11 @@ def test_the_readme_lies_in_or_beside_the_folder_under_any_of_its_names(path: st
     assert set(rows(lake, "labels/derived-ratings")) == {"KM.HA1.2"}
 
 
-def test_without_ratings_the_pictures_are_read_and_the_user_is_told(ingested: Run) -> None:
+def test_without_ratings_the_pictures_are_read_and_the_user_is_told(lake: Lake, ingested: Run) -> None:
     summary = ingested("jaffe", PICTURES | {"README.txt": "no table here\n"})
     assert summary.samples == 3
     assert any("README_FIRST.txt" in warning for warning in summary.warnings)
+    assert not lake.has("jaffe", "labels/derived-ratings")
 
 
 def test_converted_pictures_are_read_and_other_names_refused(ingested: Run) -> None:
