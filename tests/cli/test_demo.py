@@ -65,3 +65,24 @@ def test_the_script_names_every_step_of_the_way() -> None:
     steps = [arguments[0] for arguments in script(Path("home"), 2.0)]
     assert steps[: len(TWINS)] == ["ingest"] * len(TWINS)
     assert steps[len(TWINS) :] == ["coverage", "sql", "align", "layers", "train", "evaluate"]
+
+
+def test_other_datasets_are_told_what_their_ingest_needs_and_train_only_with_the_three() -> None:
+    steps = script(Path("home"), 2.0, {"affwild2": {"edition": "abaw6"}})
+    assert steps[0][-2:] == ["--edition", "abaw6"]
+    assert [arguments[0] for arguments in steps] == ["ingest", "coverage", "sql", "align", "layers"]
+
+
+def test_chosen_datasets_are_read_and_aligned(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    home = tmp_path / "kept"
+    assert run(["demo", "--samples", "60", "--datasets", "w300, menpo", "--folder", str(home)]) == 0
+    lake = Lake(home / "lake")
+    assert lake.datasets() == ["menpo", "w300"]
+    assert lake.layer("w300", "crops/resize48").rows > 0
+    assert "Not trained" in capsys.readouterr().out
+
+
+def test_a_dataset_without_a_synthetic_copy_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["demo", "--datasets", "rafdb,nobody", "--folder", str(tmp_path / "kept")]) == 2
+    assert "nobody" in capsys.readouterr().err
+    assert not (tmp_path / "kept").exists()
