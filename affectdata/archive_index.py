@@ -167,7 +167,13 @@ def _members(archive: tarfile.TarFile, index: Index) -> Iterator[tarfile.TarInfo
             index.refused.append(("", "not-an-archive", f"damaged after {count:,} entries: {error}"))
             return
         if member is None:
-            return
+            break
         archive.members.clear()  # type: ignore[attr-defined]  # ours is the only list of them
         count += 1
         yield member
+    # A cut or overwritten header ends the list without a word; a whole archive ends with blocks of zeros.
+    if (file := archive.fileobj) is None:
+        return
+    file.seek(archive.offset)
+    if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        index.refused.append(("", "not-an-archive", f"damaged or cut after {count:,} entries"))

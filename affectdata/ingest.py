@@ -94,7 +94,7 @@ def ingest(
             if lake.root(target) != distribution.folder.root:
                 publication.source(distribution.folder.root, distribution.variant)
             return _unchanged(step, before)
-        reject = _name_rejects(distribution)
+        reject = listing_rejects(distribution)
         blocks = _told(module.read(distribution, reject), tell)
         assembled = assemble(target, blocks, distribution.folder.files, reject)
         rejects = reject.table(module.CARD.expected_rejects, assembled.items)
@@ -238,7 +238,8 @@ def _unchanged(step: _Step, before: Layer) -> IngestSummary:
     )
 
 
-def _name_rejects(distribution: Distribution) -> Reject:
+def listing_rejects(distribution: Distribution) -> Reject:
+    """What cannot be used for its name, or for the archive that holds it."""
     reject = Reject()
     names = distribution.folder.files.unreadable_names
     reject.many(names, "bad-name", ("the name is not UTF-8" for _ in names))

@@ -125,11 +125,9 @@ def differences(
 ) -> Iterator[str]:
     """What was read and was published otherwise, in words; parts of the dataset that are absent are passed over."""
     for entry in published:
-        if (entry.variants and variant not in entry.variants) or (entry.split and not splits.get(entry.split)):
+        if not is_comparable(entry, variant, splits, sources):
             continue
-        if entry.source != "samples" and not _is_labelled(sources.get(entry.source), entry.column):
-            continue
-        read = _read_counts(entry, splits, sources)
+        read = read_counts(entry, splits, sources)
         unlike = [
             f"{name or 'all'} {read.get(name, 0):,} of {count:,}"
             for name, count in entry.counts.items()
@@ -142,11 +140,21 @@ def differences(
             yield f"{where} differs from the published counts ({entry.sure}): {', '.join(unlike)}"
 
 
+def is_comparable(
+    entry: Published, variant: str, splits: Mapping[str, int], sources: Mapping[str, SourceCounts]
+) -> bool:
+    """Whether published counts are of what was read: this variant, a split that is there, a source that says it."""
+    if (entry.variants and variant not in entry.variants) or (entry.split and not splits.get(entry.split)):
+        return False
+    return entry.source == "samples" or _is_labelled(sources.get(entry.source), entry.column)
+
+
 def _is_labelled(counts: SourceCounts | None, column: str) -> bool:
     return counts is not None and any(column in columns for columns in counts.classes.values())
 
 
-def _read_counts(entry: Published, splits: Mapping[str, int], sources: Mapping[str, SourceCounts]) -> dict[str, int]:
+def read_counts(entry: Published, splits: Mapping[str, int], sources: Mapping[str, SourceCounts]) -> dict[str, int]:
+    """Class -> samples that were read, for the classes of a published entry; the key `""` counts all of them."""
     if entry.source == "samples":
         return {"": splits.get(entry.split, 0) if entry.split else sum(splits.values())}
     by_split = sources[entry.source].classes

@@ -7,9 +7,13 @@ from typing import Annotated
 
 import typer
 
+from cli.cards import folded
 from cli.examples import with_examples
-from cli.printing import Csv, Grid, Json, form_of, say, show
+from cli.printing import Csv, Form, Grid, Json, form_of, say, show
 from cli.session import session
+
+WIDTHS = (13, 20, 32, 9)
+"""Of the columns of `affect datasets`: 80 with what parts them."""
 
 
 @with_examples(("affect datasets", "what can be read"), ("affect info rafdb", "how to get one, and its layout"))
@@ -29,7 +33,14 @@ def datasets(context: typer.Context, as_json: Json = False, as_csv: Csv = False)
     rows: list[tuple[object, ...]]
     rows = [(name, c.title, ", ".join(c.tasks), c.licence, held.pop(name, None)) for name, c in cards.items()]
     rows += [(name, "your own name for a dataset", None, None, count) for name, count in held.items()]
-    show(Grid(("dataset", "title", "tasks", "licence", "samples_in_lake"), rows), form)
+    if form is not Form.table:
+        show(Grid(("dataset", "title", "tasks", "licence", "samples_in_lake"), rows), form)
+        return
+    cells = [
+        (str(name), str(tasks or title), str(licence or ""), f"{count:>9,}" if count is not None else "")
+        for name, title, tasks, licence, count in rows
+    ]
+    say(folded(("dataset", "tasks", "licence", "  in lake"), cells, WIDTHS))
 
 
 @with_examples(("affect info fer2013", "layout, counts, licence, citation"))
@@ -51,7 +62,7 @@ def info(
 def ingest(
     context: typer.Context,
     dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Reader; `affect datasets` lists them.")],
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder as distributed; it is only read.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="Folder or archive as distributed; it is only read.")],
     name: Annotated[
         str | None, typer.Option("--name", metavar="NAME", help="Name in the lake.", show_default="the reader's")
     ] = None,
