@@ -40,7 +40,7 @@ class Request:
         transductive: Label reported roles too; the layer says so, and so does every score of a run that trains on it.
         calibrated: Calibrate probabilities on the teacher's selection samples.
         tuned_cuts: Cut AUs where F1 was highest there instead of at 0.5.
-        shard: (i, n): predict every n-th part only and publish nothing.
+        shard: (i, n): predict every n-th picture only and publish nothing.
     """
 
     tasks: tuple[str, ...] = ()

@@ -1,0 +1,255 @@
+"""A teacher speaks only where nobody has, never about reported samples, and the same however often it is stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pytest
+
+from affectdata.labels.teacher import TeacherRule
+from manifests.errors import ProtocolError, RunError, UnknownNameError
+from manifests.lake import Lake
+from manifests.layer import LayerFacts
+from manifests.query import manifest_table
+from trainer.fit import Machine, train
+from trainer.pseudo import Request, pseudo_label
+from trainer.recipe import parse
+from trainer.run import WEIGHTS, Run
+from trainer.teacher import Teacher
+
+from .conftest import Toy
+
+GAPS = {"expression": 3, "valence": 4, "arousal": 4, "au12": 5, "landmarks": 6}
+"""Every n-th sample lacks this label."""
+
+
+def gappy(count: int = 120) -> Toy:
+    toy = Toy(count=count)
+    human = toy.labels["human"]
+    for name, every in GAPS.items():
+        human[name] = [None if i % every == 0 else value for i, value in enumerate(human[name])]
+    return toy
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A lake with gaps and a run on it; copied for each test."""
+    folder = tmp_path_factory.mktemp("teacher")
+    lake = gappy().publish(Lake(folder / "lake", create=True))
+    tree = {
+        "name": "toy",
+        "datasets": [{"name": "toy"}],
+        "alignment": "resize32",
+        "selection": {"metrics": ["uar"]},
+        "tasks": {"expression": {}, "va": {}, "au": {}, "landmarks": {"weight": 0.1}},
+        "backbone": {"name": "test_resnet", "in_chans": 1},
+        "train": {"epochs": 8, "batch": 16, "lr": 0.003},
+    }
+    train(parse(tree, "toy"), lake, folder / "toy", machine=Machine("cpu"), say=lambda _: None)
+    return folder / "lake", folder / "toy"
+
+
+@pytest.fixture
+def lake(trained: tuple[Path, Path], tmp_path: Path) -> Lake:
+    shutil.copytree(trained[0], tmp_path / "lake", symlinks=True)
+    return Lake(tmp_path / "lake")
+
+
+@pytest.fixture
+def run(trained: tuple[Path, Path], tmp_path: Path) -> Run:
+    shutil.copytree(trained[1], tmp_path / "runs" / "toy")
+    return Run(tmp_path / "runs" / "toy")
+
+
+def label(run: Run, lake: Lake, **asked: object):  # a PseudoSummary
+    return pseudo_label([Teacher(run, lake, "cpu")], "toy", Request(**asked))  # type: ignore[arg-type]  # tests name fields
+
+
+def digest(lake: Lake, source: str = "teacher-toy") -> str:
+    return hashlib.sha256(lake.layer("toy", f"labels/{source}").path.read_bytes()).hexdigest()
+
+
+def test_only_unlabelled_cells_of_training_samples_are_filled(lake: Lake, run: Run) -> None:
+    summary = label(run, lake)
+    names = ["sample_id", "expression", "valence", "au12", "au01", "landmarks"]
+    human = manifest_table(lake, ["toy"], names, sources=["human"]).to_pylist()
+    both = manifest_table(lake, ["toy"], names, sources=["human", "teacher-toy"]).to_pylist()
+    role = dict(
+        zip(*(lake.read("toy", "protocols/official")[c].to_pylist() for c in ("sample_id", "role")), strict=True)
+    )
+    for before, after in zip(human, both, strict=True):
+        for name in names[1:]:
+            if before[name] is not None or role[before["sample_id"]] != "train":
+                assert before[name] == after[name]
+            else:
+                assert after[name] is not None
+    assert summary.candidates == 80
+    assert summary.reported == 40
+    assert summary.labelled["expression"] == len([i for i in range(80) if i % 3 == 0])
+
+
+def test_what_is_right_can_be_learned_from_it(lake: Lake, run: Run) -> None:
+    label(run, lake)
+    rows = lake.read("toy", "labels/teacher-toy", ["sample_id", "expression", "expression_probs", "au12", "au12_prob"])
+    toy = gappy()
+    wanted = dict(zip(toy.ids, [int(c) for c in toy.code], strict=True))
+    said = rows.filter(pc.is_valid(rows["expression"])).to_pylist()
+    from manifests.vocabulary import EXPRESSIONS
+
+    right = [EXPRESSIONS.index(row["expression"]) == wanted[row["sample_id"]] for row in said]
+    assert np.mean(right) > 0.6
+    assert all(row["au12"] == (row["au12_prob"] >= 0.5) for row in rows.to_pylist() if row["au12"] is not None)
+
+
+def test_hard_labels_have_no_distribution_and_unsure_ones_stay_unknown(lake: Lake, run: Run) -> None:
+    label(run, lake, rule=TeacherRule("hard", 1.0), name="sure")
+    rows = lake.read("toy", "labels/teacher-sure")
+    assert rows["expression_probs"].null_count == rows.num_rows
+    assert rows["expression"].null_count == rows.num_rows
+    assert rows["valence"].null_count < rows.num_rows
+
+
+def test_the_layer_names_its_teacher_and_goes_stale_with_the_labels_it_filled_around(lake: Lake, run: Run) -> None:
+    label(run, lake)
+    layer = lake.layer("toy", "labels/teacher-toy")
+    teacher = json.loads(layer.facts.extra["teachers"])[0]
+    assert teacher["run"] == "toy"
+    assert teacher["weights"] == hashlib.sha256((run.path / WEIGHTS).read_bytes()).hexdigest()
+    assert teacher["validation"]["uar"] > 0
+    assert "transductive" not in layer.facts.extra
+    assert set(layer.facts.parents) == {"samples", "crops/resize32", "labels/human"}
+    with lake.publish("toy", command="test") as step:
+        human = lake.read("toy", "labels/human")
+        step.write("labels", "human", human, LayerFacts(fingerprint="other"), ["samples"])
+    assert lake.layer("toy", "labels/teacher-toy").stale
+
+
+def test_reported_samples_are_labelled_only_when_asked_and_the_layer_says_so(lake: Lake, run: Run) -> None:
+    summary = label(run, lake, transductive=True)
+    assert summary.candidates == 120
+    assert lake.layer("toy", "labels/teacher-toy").facts.extra["transductive"] == "true"
+
+
+def test_a_dataset_without_a_protocol_is_refused(lake: Lake, run: Run) -> None:
+    with lake.publish("toy", command="test") as step:
+        step.drop("protocols/official")
+    with pytest.raises(ProtocolError, match="no protocol"):
+        label(run, lake)
+
+
+def test_predictions_are_made_once(lake: Lake, run: Run) -> None:
+    assert label(run, lake).predicted == 80
+    first = digest(lake)
+    assert label(run, lake).predicted == 0
+    assert digest(lake) == first
+
+
+def test_new_samples_cost_only_themselves_and_the_others_keep_their_labels(lake: Lake, run: Run) -> None:
+    label(run, lake, calibrated=False)
+    before = lake.read("toy", "labels/teacher-toy").to_pylist()
+    larger = gappy(126)
+    larger.role = np.concatenate([gappy().role, np.repeat("train", 6)])
+    larger.publish(lake)
+    summary = label(run, lake, calibrated=False)
+    # No faces layer hashes these pixels across the two: the toy hashes each picture by itself.
+    assert summary.predicted == 6
+    after = {row["sample_id"]: row for row in lake.read("toy", "labels/teacher-toy").to_pylist()}
+    assert all(after[row["sample_id"]] == row for row in before)
+
+
+def test_shards_together_give_the_bytes_of_one_run(lake: Lake, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("trainer.teacher.CHUNK", 16)
+    whole = lake.cache / "predictions"
+    label(run, lake)
+    wanted = digest(lake)
+    shutil.rmtree(whole)
+    for i in range(3):
+        summary = label(run, lake, shard=(i, 3))
+        assert not summary.published
+    assert label(run, lake).predicted == 0
+    assert digest(lake) == wanted
+
+
+KILLED = """
+import sys
+from manifests.lake import Lake
+from trainer import teacher
+from trainer.pseudo import Request, pseudo_label
+from trainer.run import Run
+import torch
+torch.set_num_threads(1)
+teacher.CHUNK = 16
+pseudo_label([teacher.Teacher(Run(sys.argv[2]), Lake(sys.argv[1]), "cpu")], "toy", Request(calibrated=False))
+"""
+
+
+@pytest.mark.parametrize("point", ["predictions-written", "predictions-renamed", "layer-written", "dataset-swapped"])
+def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(lake: Lake, run: Run, point: str, tmp_path: Path) -> None:
+    shutil.copytree(lake.home, tmp_path / "other", symlinks=True)
+    other = Lake(tmp_path / "other")
+    label(run, other, calibrated=False)
+    arguments = [sys.executable, "-c", KILLED, str(lake.home), str(run.path)]
+    dead = subprocess.run(arguments, env=os.environ | {"AFFECT_KILL_AT": point}, capture_output=True, check=False)
+    assert dead.returncode == -signal.SIGKILL
+    assert Lake(lake.home).datasets() == ["toy"]
+    label(run, Lake(lake.home), calibrated=False)
+    assert digest(Lake(lake.home)) == digest(other)
+
+
+def test_bad_teachers_are_refused_once_and_clearly(lake: Lake, run: Run, tmp_path: Path) -> None:
+    with pytest.raises(UnknownNameError, match="compound"):
+        label(run, lake, tasks=("compound",))
+    small = shutil.copytree(run.path, tmp_path / "small")
+    facts = json.loads((small / "facts.json").read_text()) | {"crop": [48, 48, 1]}
+    (small / "facts.json").write_text(json.dumps(facts))
+    with pytest.raises(RunError, match="takes other crops"):
+        label(Run(small), lake)
+    bomb = shutil.copytree(run.path, tmp_path / "bomb")
+
+    class Bomb:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.system, (f"touch {tmp_path}/exploded",)
+
+    (bomb / WEIGHTS).write_bytes(pickle.dumps(Bomb()))
+    with pytest.raises(RunError, match="do not load"):
+        label(Run(bomb), lake)
+    assert not (tmp_path / "exploded").exists()
+    (bomb / WEIGHTS).unlink()
+    with pytest.raises(RunError, match="no weights"):
+        label(Run(bomb), lake)
+
+
+def test_two_teachers_are_averaged_and_must_fit(lake: Lake, run: Run, tmp_path: Path) -> None:
+    twin = Run(shutil.copytree(run.path, tmp_path / "twin"))
+    pair = [Teacher(run, lake, "cpu"), Teacher(twin, lake, "cpu")]
+    summary = pseudo_label(pair, "toy", Request(calibrated=False))
+    assert summary.source == "teacher-toy-twin"
+    label(run, lake, calibrated=False)
+    columns = [c for c in lake.read("toy", "labels/teacher-toy").column_names if not c.startswith("landmarks")]
+    one, two = (lake.read("toy", f"labels/{source}", columns) for source in ("teacher-toy", summary.source))
+    assert one.equals(two)
+    (twin.path / "recipe.yaml").write_text(twin.recipe.replace({"tasks.expression.space": "expr8-other"}).to_yaml())
+    with pytest.raises(RunError, match="expression space"):
+        pseudo_label([pair[0], Teacher(Run(twin.path), lake, "cpu")], "toy", Request())
+
+
+def test_a_face_that_is_none_gets_no_label(lake: Lake, run: Run) -> None:
+    samples = lake.read("toy", "samples")
+    status = pa.array(["not_a_face" if i < 10 else None for i in range(samples.num_rows)], pa.string())
+    at = samples.column_names.index("face_status")
+    with lake.publish("toy", command="test") as step:
+        facts = LayerFacts(fingerprint=lake.layer("toy", "samples").facts.fingerprint)
+        step.write("samples", "", samples.set_column(at, "face_status", status), facts)
+    summary = label(run, lake)
+    assert summary.candidates == 70
