@@ -1,4 +1,6 @@
-"""Write the parts of the documentation that the program knows itself: docs/cli.md, and the fields in docs/recipes.md.
+"""Write the parts of the documentation that the program knows itself.
+
+docs/cli.md, the fields in docs/recipes.md, and the sizes of readers in docs/add-a-dataset.md.
 
 python docs/generate.py            write them
 python docs/generate.py --check    exit 1 if they are not up to date
@@ -6,20 +8,29 @@ python docs/generate.py --check    exit 1 if they are not up to date
 
 from __future__ import annotations
 
+import ast
+import inspect
+import io
 import re
 import sys
+import tokenize
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median_high
+from types import ModuleType
+from typing import TypeGuard, cast
 
 import typer.main
 from rich.text import Text
 
+from affectdata.datasets import registry
 from cli.app import app
 from cli.training import recipe_fields
 from trainer.recipe import Recipe
 
 DOCS = Path(__file__).resolve().parent
 MARK = "<!-- fields -->\n"
+SIZES = ("<!-- sizes -->\n", "<!-- /sizes -->\n")
 
 
 def command_line() -> Iterator[str]:
@@ -73,12 +84,45 @@ def fields() -> str:
     return "\n".join(["| field | default | meaning |", "|---|---|---|", *rows]) + "\n"
 
 
+def code_lines(source: str) -> int:
+    """Lines of a Python file that hold code: without blank ones, comments, docstrings and CARD."""
+    silent = (tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT, tokenize.ENDMARKER)
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    lines = {line for t in tokens if t.type not in silent for line in range(t.start[0], t.end[0] + 1)}
+    for node in ast.walk(ast.parse(source)):
+        if (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) or _is_card(node):
+            lines -= set(range(node.lineno, (node.end_lineno or node.lineno) + 1))
+    return len(lines)
+
+
+def _is_card(node: ast.AST) -> TypeGuard[ast.Assign]:
+    return isinstance(node, ast.Assign) and [getattr(target, "id", "") for target in node.targets] == ["CARD"]
+
+
+def reader_sizes() -> str:
+    """The smallest and the median reader in lines of code, parsers in files of their own included."""
+    sizes = {}
+    for name, module in registry().items():
+        file = Path(inspect.getfile(cast(ModuleType, module)))
+        parts = [file, *file.parent.glob(f"{file.stem}_*.py")]
+        sizes[name] = sum(code_lines(part.read_text(encoding="utf-8")) for part in parts)
+    smallest = min(sizes, key=lambda name: sizes[name])
+    least, median = sizes[smallest], median_high(sizes.values())
+    return (
+        f"Of the {len(sizes)} readers the smallest, {smallest}, has {least} lines of code, the median {median}: without\n"
+        "docstrings, comments and CARD, with the parsers that have files of their own.\n"
+    )
+
+
 def pages() -> dict[Path, str]:
     """File -> what it should hold."""
+    guide = DOCS / "add-a-dataset.md"
+    before, _, rest = guide.read_text(encoding="utf-8").partition(SIZES[0])
+    guided = before + SIZES[0] + reader_sizes() + SIZES[1] + rest.partition(SIZES[1])[2]
     recipes = DOCS / "recipes.md"
     written = recipes.read_text(encoding="utf-8").partition(MARK)[0]
     text = "\n".join(command_line())
-    return {DOCS / "cli.md": re.sub(r"\n{3,}", "\n\n", text), recipes: written + MARK + fields()}
+    return {DOCS / "cli.md": re.sub(r"\n{3,}", "\n\n", text), recipes: written + MARK + fields(), guide: guided}
 
 
 def main() -> None:
