@@ -109,8 +109,8 @@ def reader_sizes() -> str:
     smallest = min(sizes, key=lambda name: sizes[name])
     least, median = sizes[smallest], median_high(sizes.values())
     return (
-        f"Of the {len(sizes)} readers the smallest, {smallest}, has {least} lines of code, the median {median}: without\n"
-        "docstrings, comments and CARD, with the parsers that have files of their own.\n"
+        f"Of the {len(sizes)} readers the smallest, {smallest}, has {least} lines of code, the median {median}:\n"
+        "without docstrings, comments and CARD, with the parsers that have files of their own.\n"
     )
 
 
