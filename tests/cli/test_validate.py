@@ -1,0 +1,61 @@
+"""affect validate: 0 when a copy is sound, 1 when something differs, and never a traceback."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from affectdata.synthetic import write_twin
+from cli.errors import run
+
+
+@pytest.fixture
+def copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    truth = write_twin("synthetic", tmp_path / "syn", samples=30, seed=1, variant="neutral")
+    for sample in truth.samples:
+        if not sample.readable:
+            whole = next(s for s in truth.samples if s.readable)
+            shutil.copy(tmp_path / "syn" / str(whole.path), tmp_path / "syn" / str(sample.path))
+    return tmp_path / "syn"
+
+
+def test_a_sound_copy_ends_with_0_and_says_so(copy: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run(["validate", "synthetic", str(copy), "--decode"]) == 0
+    assert "sound" in capfd.readouterr().out.splitlines()[-1]
+
+
+def test_an_unreadable_picture_ends_with_1_and_is_named(copy: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    victim = sorted(copy.rglob("*.png"))[3]
+    victim.write_bytes(victim.read_bytes()[:100])
+    assert run(["validate", "synthetic", str(copy), "--decode", "--json"]) == 1
+    out, err = capfd.readouterr()
+    (differs,) = [row for row in json.loads(out) if row["verdict"] == "differs"]
+    assert victim.name in differs["detail"]
+    assert "1 of" in err
+
+
+def test_a_picture_that_no_label_names_is_a_note(copy: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    shutil.copy(sorted(copy.rglob("*.png"))[0], copy / "images/extra.png")
+    assert run(["validate", "synthetic", str(copy)]) == 0
+    assert "images/extra.png" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_without_a_path_it_is_the_copy_that_the_lake_was_read_from(
+    copy: Path, packed: bool, capfd: pytest.CaptureFixture[str]
+) -> None:
+    place = Path(shutil.make_archive("packed", "zip", copy)) if packed else copy
+    assert run(["ingest", "synthetic", str(place), "--name", "mine", "--max-rejects", "1"]) == 0
+    assert run(["validate", "mine"]) == 0
+    assert run(["validate", "synthetic", "--name", "mine"]) == 0
+    assert str(place) in capfd.readouterr().out.splitlines()[-1]
+
+
+def test_what_is_not_there_is_a_message(copy: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["nothing"], ["synthetic"], ["synthetic", str(copy / "nowhere")], ["rafdb", str(copy)]):
+        assert run(["validate", *arguments]) == 2
+        assert "Traceback" not in capfd.readouterr().err
