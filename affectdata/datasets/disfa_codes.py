@@ -26,11 +26,13 @@ class Codes:
         frames: int64 [N], rising, as the file numbers them.
         values: float32 [N, columns]; NaN is unknown.
         lines: Lines of the file, bad ones included.
+        passed: Columns that were passed over, as they stand there: int64 [lines that have a frame, columns].
     """
 
     frames: NDArray[np.int64]
     values: NDArray[np.float32]
     lines: int
+    passed: NDArray[np.int64]
 
     def at(self, frames: NDArray[np.int64]) -> NDArray[np.float32]:
         """The values of other frames, rising too: NaN where this file is silent."""
@@ -59,13 +61,13 @@ class Coding:
 
 
 def read_codes(
-    data: bytes, names: Sequence[str], coding: Coding, about: str, reject: Reject, *, first: int = 1
+    data: bytes, names: Sequence[str | None], coding: Coding, about: str, reject: Reject, *, first: int = 1
 ) -> Codes:
     """Codes of each frame.
 
     Args:
         data: Lines without a header: the frame, then one code for each name.
-        names: Columns after the frame.
+        names: Columns after the frame; None passes one over.
         coding: What the codes mean.
         about: Name of the file for messages.
         reject: Takes lines that cannot be read, frames below 1 (`out-of-range`), unknown codes (their cell is unknown),
@@ -73,22 +75,25 @@ def read_codes(
         first: Number of the first line, for messages.
     """
     # 721,0,0,9,0,0,1,1,9,0,1,...,9
-    table = frame_lines(data.removeprefix(_BOM), ("frame", *names), pa.int32(), about, reject, first)
+    columns = ("frame", *(f"column {place}" for place in range(1, len(names) + 1)))
+    table = frame_lines(data.removeprefix(_BOM), columns, pa.int32(), about, reject, first)
+    wanted = [place for place, name in enumerate(names) if name is not None]
     line = np.arange(first, first + table.num_rows)
-    if not table.num_rows:
-        return Codes(np.empty(0, np.int64), np.empty((0, len(names)), np.float32), 0)
     cells = np.stack([column.fill_null(-1).to_numpy() for column in table.columns], axis=1).astype(np.int64)
     read = np.asarray(table.column("frame").is_valid())
     frames = cells[:, 0]
     stray = read & ((frames < 1) | (frames > LAST_FRAME))
-    _refuse(reject, about, line[stray], "out-of-range", [f"frame {frame}" for frame in frames[stray]])
+    where = (f"{about} line {number}" for number in line[stray])
+    reject.many(where, "out-of-range", (f"frame {frame}" for frame in frames[stray]))
     kept = read & ~stray
     frames, line, codes = frames[kept], line[kept], cells[kept, 1:]
+    passed = np.delete(codes, wanted, axis=1)
+    codes = codes[:, wanted]
     values, unknown = coding.decoded(codes)
     for row, column in np.argwhere(unknown):
-        detail = f"{names[column]} of frame {frames[row]} is {codes[row, column]}"
+        detail = f"{names[wanted[column]]} of frame {frames[row]} is {codes[row, column]}"
         reject(f"{about} line {line[row]}", coding.reason, detail)
-    return Codes(*_once(frames, values, line, about, reject), table.num_rows)
+    return Codes(*_once(frames, values, line, about, reject), table.num_rows, passed)
 
 
 def _once(
@@ -108,7 +113,3 @@ def _once(
         reject(f"{about} line {line[row]}", reason, f"frame {frames[row]} again")
         one[unlike] = np.nan
     return frames[~again], values[~again]
-
-
-def _refuse(reject: Reject, about: str, lines: NDArray[np.int64], reason: str, detail: list[str]) -> None:
-    reject.many((f"{about} line {number}" for number in lines), reason, detail)
