@@ -19,6 +19,8 @@ STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 _BROKEN = (zipfile.BadZipFile, tarfile.TarError, NotImplementedError, ValueError, struct.error, EOFError, IndexError)
 _UNTIDY = re.compile(r"\\|//|(^|/)\.\.?(/|$)|^/|/$|^[A-Za-z]:|\x00")
 _JUNK = re.compile(r"(^|/)(__MACOSX(/|$)|\._[^/]*$|\.DS_Store$)")
+_ODD = re.compile(r"[^\x01-\x7f]|[\\:]|//|^/|/$|(^|/)[._]")
+"""Most names have nothing of it: they are tidy as they are."""
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
 
 
@@ -55,8 +57,12 @@ class Index:
         if name in self.rows:
             self.refused.append((name, "duplicate-key", "the archive holds this name again; its last entry is read"))
         self.rows[name] = len(self.offset)
-        for column, value in zip((self.offset, self.stored, self.size, self.method, self.crc), place, strict=True):
-            column.append(value)
+        offset, stored, size, method, crc = place
+        self.offset.append(offset)
+        self.stored.append(stored)
+        self.size.append(size)
+        self.method.append(method)
+        self.crc.append(crc)
 
     def place(self, name: str) -> tuple[int, int, int, int, int]:
         """Offset, stored, size, method, crc of an entry."""
@@ -65,6 +71,8 @@ class Index:
 
     def tidy(self, name: str) -> str:
         """The name as it is listed, or nothing when the entry is left out: noted if it leads out of the archive."""
+        if not _ODD.search(name):
+            return name
         try:
             name.encode()
         except UnicodeEncodeError:
