@@ -44,6 +44,9 @@ FOLDS, FOLD_SEED = 3, 42
 
 _FRAME = {"au": "frame"}
 
+BATCH = 1 << 17
+"""Rows of automatic shards from which on they become a Block."""
+
 CARD = Card(
     name="emotionet",
     title="EmotioNet (Ohio State CBCSL)",
@@ -156,7 +159,7 @@ def find(folder: Folder) -> Distribution | None:
 
 
 def read(distribution: Distribution, reject: Reject) -> Iterator[Block]:
-    """One Block per automatic shard, and one for all manual rows."""
+    """One Block per `BATCH` rows of automatic shards, and one for all manual rows."""
     if "map" in distribution.parts:
         yield from own_table.read(distribution, reject)
         return
@@ -169,7 +172,8 @@ def read(distribution: Distribution, reject: Reject) -> Iterator[Block]:
             then="download the pictures of column URL, keeping their names",
         )
     manual, folds = _manual(folder, parts, reject)
-    scored = []
+    scored: list[Coded] = []
+    waiting: list[Coded] = []
     for path in parts["auto"]:
         rows, table = read_shard(folder, path, reject)
         again = as_mask(pc.is_in(rows.stems, value_set=manual.stems))
@@ -177,8 +181,13 @@ def read(distribution: Distribution, reject: Reject) -> Iterator[Block]:
             table.refuse(again, reject, "split-leak", "URL")
             scored.append(rows.filter(again))
             rows = rows.filter(~again)
-        role = pa.array(["train"] * len(rows.stems), pa.string())
-        yield Block(_samples(rows, pictures, "train"), {"auto": rows.labels()}, {"official": role})
+        waiting.append(rows)
+        # A shard has about a thousand rows: alone, each would cost more to check than to read.
+        if path == parts["auto"][-1] or sum(len(part.stems) for part in waiting) >= BATCH:
+            rows = joined(waiting)
+            role = pa.array(["train"] * len(rows.stems), pa.string())
+            yield Block(_samples(rows, pictures, "train"), {"auto": rows.labels()}, {"official": role})
+            waiting.clear()
     if len(manual.stems):
         yield _manual_block(manual, folds, without_repeats(joined(scored), reject), pictures)
 
