@@ -202,7 +202,8 @@ def _classes_found(folder: Folder, places: list[ClassFolder]) -> Distribution:
         )
     rule = f"{_RULE}; ratings and points are lost; provenance: repack"
     human = Labelling("human", _OFFERED, {"expression": "frame"}, rule)
-    warnings = [f"{p.path} is no split of AffectNet: it has no role" for p in places if p.split == "test"]
+    third = sorted({place.path.rpartition("/")[0] for place in places if place.split == "test"})
+    warnings = [f"{path} is no split of AffectNet: it has no role" for path in third]
     parts = {"classes": tuple(place.path for place in places)}
     return Distribution(folder, _FOLDERS, (), parts, tuple(warnings), (human,))
 

@@ -85,6 +85,9 @@ def npy_values(data: bytes) -> NDArray[np.generic] | str:
     head = _HEADER.match(data)
     if head is None or not _PLAIN.fullmatch(head[1]):
         return "unsafe-file" if _is_pickled(data) else "bad-number"
+    start = 10 if data[6] == 1 else 12
+    if start + int.from_bytes(data[8:start], "little") != head.end():
+        return "bad-number"
     kind = np.dtype(head[1].decode())
     sizes = [int(size) for size in head[2].replace(b"L", b"").replace(b" ", b"").split(b",") if size]
     count, body = int(np.prod(sizes, dtype=object)), data[head.end() :]

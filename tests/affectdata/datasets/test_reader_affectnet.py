@@ -438,6 +438,12 @@ def test_every_json_file_is_an_item_or_a_reject(data: bytes) -> None:
     assert set(counts) <= {"unknown-code", "bad-number", "out-of-range", "bad-landmarks", "bad-attributes"}
 
 
+def test_an_npy_header_of_another_length_than_it_says_is_refused() -> None:
+    data = npy("3")
+    assert npy_values(data.replace(b" \n", b"   \n")) == "bad-number"
+    assert npy_values(data[:8] + b"\x00\x00" + data[10:]) == "bad-number"
+
+
 @pytest.mark.parametrize("value", ["3", 3, 0.5, True, np.float16(1), np.array(["3"]), np.arange(136.0).reshape(68, 2)])
 def test_plain_npy_files_are_read_as_numpy_reads_them(value: object) -> None:
     found = npy_values(npy(value))
