@@ -17,6 +17,7 @@ from affectdata.datasets.card import Published
 from affectdata.ingest import ingest
 from affectdata.ingest_summary import SourceCounts, count_source
 from affectdata.order_checks import (
+    LEAST,
     MEASURES,
     Measure,
     likely_order,
@@ -106,7 +107,8 @@ def test_a_copy_that_lost_most_of_its_classes_fits_no_order() -> None:
 @pytest.fixture(scope="module", params=MEASURED)
 def lake(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, str]:
     name, folder = request.param, tmp_path_factory.mktemp("order")
-    truth = write_twin(name, folder / "root", samples=240, seed=3)
+    # A CK+ sequence gives one label to several of its frames.
+    truth = write_twin(name, folder / "root", samples=360 if name == "ckplus" else 240, seed=3)
     lake = Lake(folder / "lake", create=True)
     summary = ingest(lake, name, folder / "root", max_rejects=1, options=truth.options)
     assert not [w for w in summary.warnings if "another order" in w], "the true order of the twin warns"
@@ -139,10 +141,16 @@ def test_happiness_under_another_name_is_found_in_every_twin_with_enough_samples
         if layer.kind == "labels"
         for count in [count_source([with_split(home.read(name, layer.key))]).classes]
     ]
-    for other in ("sadness", "anger"):
-        if any(size.get("happiness", 0) >= 30 and size.get(other, 0) >= 30 for size in sizes):
-            warnings = said(home, name, {"happiness": other, other: "happiness"})
-            assert any(f"what was read as happiness is likely {other}" in warning for warning in warnings)
+    enough = [
+        other
+        for other in ("sadness", "anger", "neutral")
+        if any(min(size.get("happiness", 0), size.get(other, 0)) >= LEAST for size in sizes)
+    ]
+    if not enough:
+        pytest.skip("too few samples of a class")
+    for other in enough:
+        warnings = said(home, name, {"happiness": other, other: "happiness"})
+        assert any(f"what was read as happiness is likely {other}" in warning for warning in warnings)
 
 
 def faces(count: int) -> tuple[pa.Array, dict[str, np.ndarray]]:
