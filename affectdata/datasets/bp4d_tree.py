@@ -29,6 +29,7 @@ PLUS_CELLS = 35
 
 _SEQUENCE = re.compile(r"(?i)^([FM]\d{3})_T(\d{1,2})(?!\d)")
 _SUBJECT = re.compile(r"(?i)^([FM])(\d{3})(?:\.zip)?$")
+_CODING = re.compile(r"(?i)(?:^|/)(?:AU_OCC|AUCoding|AU\d{1,2})$")
 _AU_FOLDER = re.compile(r"(?i)^AU(\d{1,2})$")
 _PLUS_FOLDERS = frozenset(("thermal", "physiology", "irfeatures"))
 
@@ -61,7 +62,8 @@ def tree(folder: Folder) -> Tree | None:
         DatasetError: In two places.
     """
     files = folder.files
-    coded = [path for path in files.tree() if any(map(_SEQUENCE.match, files.names(path, "*.csv")))]
+    named = [path for path in files.tree() if _CODING.search(path)]
+    coded = [path for path in named if any(map(_SEQUENCE.match, files.names(path, "*.csv")))]
     tops = [path for path in coded if path.rpartition("/")[2].lower() in ("au_occ", "aucoding")]
     if len(tops) > 1:
         raise DatasetError(
