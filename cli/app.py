@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli import coannotation, datasets, demo, faces, folds, layers, questions, teachers, training, validate
+from cli import coannotation, datasets, demo, faces, folds, layers, lineage, questions, teachers, training, validate
 from cli.errors import AffectGroup
 from cli.examples import examples
 from cli.session import Session
@@ -41,6 +41,7 @@ for command, panel in (
     (questions.coverage, DATA),
     (questions.sql, DATA),
     (layers.layers, DATA),
+    (lineage.lineage, DATA),
     (layers.drop, DATA),
     (layers.relocate, DATA),
     (layers.upgrade, DATA),

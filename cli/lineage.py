@@ -1,0 +1,72 @@
+"""affect lineage: who says what about a sample, and what a run was made from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from cli.examples import with_examples
+from cli.printing import Csv, Grid, Json, form_of, say, show
+from cli.questions import Sources, source_list
+from cli.session import session
+from cli.training import RUNS, Runs, run_folder
+
+if TYPE_CHECKING:
+    from manifests.lake import Lake
+    from trainer.run import Run
+
+
+@with_examples(
+    ("affect lineage rafdb/basic/train_00001", "every source's word on one sample, and which wins"),
+    ("affect lineage runs/student", "layers, teachers and their ancestors, down to ingest"),
+)
+def lineage(
+    context: typer.Context,
+    what: Annotated[str, typer.Argument(metavar="SAMPLE_ID|RUN", help="A sample of the lake, or a run.")],
+    sources: Sources = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+    runs: Runs = RUNS,
+) -> None:
+    """Say where a label, or a whole run, comes from."""
+    form = form_of(as_json, as_csv)
+    lake = session(context).lake()
+    folder = run_folder(what, Path(runs))
+    if (folder / "facts.json").exists():
+        from trainer.run import Run
+
+        say(_run_lines(lake, Run(folder, finished=False)))
+        return
+    from manifests.lineage import words_about
+    from manifests.query import DEFAULT_SOURCES
+
+    words = words_about(lake, what, source_list(sources) or DEFAULT_SOURCES)
+    rows = [(w.column, w.source, _short(w.value), "wins" if w.wins else w.out or "") for w in words]
+    show(Grid(("column", "source", "value", ""), rows), form)
+
+
+def _short(value: object) -> str:
+    if isinstance(value, list):
+        return " ".join("-" if x is None else f"{x:.3g}" for x in value)
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _run_lines(lake: Lake, run: Run) -> Iterator[str]:
+    from manifests.lineage import ancestors
+
+    facts = run.facts
+    yield f"run {run.name}: recipe {run.recipe.name}, {facts.state}, sources {', '.join(facts.sources)}"
+    for source, digest in facts.weights.items():
+        yield f"  pretrained weights: {source} {digest}"
+    for dataset, used in facts.fingerprints.items():
+        yield f"  {dataset}, protocol {facts.protocol.get(dataset, '-')}"
+        for key, fingerprint in sorted(used.items()):
+            for one in ancestors(lake, dataset, key, fingerprint):
+                where = "" if one.dataset == dataset else f"{one.dataset} "
+                command = f"  ({one.command})" if one.command else ""
+                yield f"  {'  ' * (one.depth + 1)}{where}{one.key} {one.fingerprint[:12]} {one.now}{command}"
+                for teacher in one.teachers:
+                    yield f"  {'  ' * (one.depth + 2)}taught by run {teacher}, which was trained on"
