@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 
 from affectdata.datasets.bp4d_pictures import Pictures, Places, in_folder
 from affectdata.datasets.bp4d_tree import PLUS_CELLS, WIDE, Sequence, Tree, sequence_files
-from affectdata.datasets.disfa_codes import Codes, Coding, read_codes
-from affectdata.datasets.frame_lines import cut_header
+from affectdata.datasets.disfa_codes import Codes, Coding, cut_header, read_codes
 from affectdata.datasets.reading import Block, Folder, Reject
 from manifests.vocabulary import AUS, au_column
 

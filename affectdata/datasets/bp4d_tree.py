@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from affectdata.datasets.frame_lines import cut_header
+from affectdata.datasets.disfa_codes import cut_header
 from affectdata.datasets.listing import Listing
 from affectdata.datasets.reading import Folder, Reject
 from manifests.errors import DatasetError

@@ -9,13 +9,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from affectdata.datasets.frame_lines import frame_lines
 from affectdata.datasets.reading import Reject
+from affectdata.datasets.text import as_mask, csv_table, decoded, integers
 
 LAST_FRAME = 999_999
 """Far beyond any of these videos (the longest has 4,845 frames); larger numbers are no frames."""
-
-_BOM = b"\xef\xbb\xbf"
 
 
 @dataclass(frozen=True)
@@ -75,17 +73,13 @@ def read_codes(
         first: Number of the first line, for messages.
     """
     # 721,0,0,9,0,0,1,1,9,0,1,...,9
-    columns = ("frame", *(f"column {place}" for place in range(1, len(names) + 1)))
-    table = frame_lines(data.removeprefix(_BOM), columns, pa.int32(), about, reject, first)
     wanted = [place for place, name in enumerate(names) if name is not None]
-    line = np.arange(first, first + table.num_rows)
-    cells = np.stack([column.fill_null(-1).to_numpy() for column in table.columns], axis=1).astype(np.int64)
-    read = np.asarray(table.column("frame").is_valid())
+    lines, line, cells = _cells(data, len(names) + 1, about, reject, first)
     frames = cells[:, 0]
-    stray = read & ((frames < 1) | (frames > LAST_FRAME))
+    stray = (frames < 1) | (frames > LAST_FRAME)
     where = (f"{about} line {number}" for number in line[stray])
     reject.many(where, "out-of-range", (f"frame {frame}" for frame in frames[stray]))
-    kept = read & ~stray
+    kept = ~stray
     frames, line, codes = frames[kept], line[kept], cells[kept, 1:]
     passed = np.delete(codes, wanted, axis=1)
     codes = codes[:, wanted]
@@ -93,7 +87,31 @@ def read_codes(
     for row, column in np.argwhere(unknown):
         detail = f"{names[wanted[column]]} of frame {frames[row]} is {codes[row, column]}"
         reject(f"{about} line {line[row]}", coding.reason, detail)
-    return Codes(*_once(frames, values, line, about, reject), table.num_rows, passed)
+    return Codes(*_once(frames, values, line, about, reject), lines, passed)
+
+
+def _cells(
+    data: bytes, columns: int, about: str, reject: Reject, first: int
+) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
+    """Number of lines; number and int64 cells [N, columns] of those that hold nothing but integers."""
+    before = len(reject)
+    table = csv_table(data, about, reject, names=[f"column {place}" for place in range(columns)])
+    lines = len(table.rows) + len(reject) - before
+    # All columns at once, and each text once: a file has up to a hundred columns of few codes.
+    encoded = pa.concat_arrays(list(table.columns.values())).dictionary_encode()
+    values = integers(encoded.dictionary)[0].take(encoded.indices)
+    cells = values.fill_null(0).to_numpy(zero_copy_only=False).reshape(columns, -1).T
+    unread = ~as_mask(values.is_valid()).reshape(columns, -1).all(axis=0)
+    line = table.rows + first
+    where = (f"{about} line {number}" for number in line[unread])
+    reject.many(where, "bad-number", ("a cell that is no integer" for _ in range(int(unread.sum()))))
+    return lines, line[~unread], cells[~unread]
+
+
+def cut_header(data: bytes) -> tuple[tuple[str, ...], bytes]:
+    """Cells of the first line, stripped, and the lines after it."""
+    first, _, rest = decoded(data).lstrip("\r\n").partition("\n")
+    return tuple(cell.strip() for cell in first.split(",")), rest.encode()
 
 
 def _once(
