@@ -67,11 +67,8 @@ Menpo2D/{Train,Test}/*.txt          path, box, five points, 68 or 39 landmarks""
 
 def find(folder: Folder) -> Distribution | None:
     """The challenge package or the re-release, wherever it was unpacked."""
-    depths, chosen = ("", "*/", "*/*/"), folder.options["release"]
-    pairs = [f"{split}/{kind}" for split in ("testset", "trainset") for kind in KINDS.values()]
-    tops = {top: "challenge" for depth in depths for pair in pairs for top in _tops(folder, depth + pair, 2)}
-    pairs = [f"{split}/image/{kind}" for split in ("Train", "Test") for kind in KINDS.values()]
-    tops |= {top: "menpo2d" for depth in depths for pair in pairs for top in _tops(folder, depth + pair, 3)}
+    chosen = folder.options["release"]
+    tops = {top: release for depth in range(2, 6) for top, release in _tops(folder, "/".join("*" * depth))}
     found = [top for top, release in tops.items() if not chosen or release == chosen]
     if not found:
         return None
@@ -197,14 +194,20 @@ def text_lines(
         yield file, values[:14] if around else None, values[14:].reshape(-1, 2)
 
 
-def _tops(folder: Folder, pattern: str, levels: int) -> Iterator[str]:
-    """Folders so many levels above those that match and hold pictures; those of sister sets are passed over."""
-    for found in folder.files.folders(pattern):
-        top = "/".join(found.split("/")[:-levels])
-        texts = " ".join(folder.files.names("/".join(found.split("/")[:-2]), "*.txt"))
-        sister = any(name in f"{folder.root.name}/{top} {texts}".lower() for name in _SISTERS)
-        if not sister and any(name.lower().endswith(_PICTURES) for name in folder.files.names(found)):
-            yield top
+def _tops(folder: Folder, pattern: str) -> Iterator[tuple[str, str]]:
+    """Folders that hold a release, and which; those of sister sets are passed over."""
+    for path in folder.files.folders(pattern):
+        *above, split, kind = path.split("/")
+        if kind.lower() not in KINDS.values():
+            continue
+        challenge = split.lower() in ("trainset", "testset")
+        rerelease = split.lower() == "image" and bool(above) and above[-1].lower() in ("train", "test")
+        top = above if challenge else above[:-1]
+        texts = " ".join(folder.files.names("/".join(above), "*.txt"))
+        sister = any(name in "/".join((folder.root.name, *top, texts)).lower() for name in _SISTERS)
+        pictures = any(name.lower().endswith(_PICTURES) for name in folder.files.names(path))
+        if (challenge or rerelease) and pictures and not sister and len(top) <= 2:
+            yield "/".join(top), "challenge" if challenge else "menpo2d"
 
 
 def _inside(folder: Folder, top: str, split: str) -> str:

@@ -9,6 +9,7 @@ WFLW (98 points), 300W-LP and AFLW2000 (projected 3D points) are other datasets 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -23,9 +24,14 @@ from affectdata.datasets.w300_places import MIRRORED, Place, block_of, plain, su
 from manifests.errors import DatasetError
 
 _PICTURES = (".jpg", ".jpeg", ".png")
-_PARTS = "300w*.zip.0*"
-_DLIB = "labels_ibug_300W*.xml"
-_HRNET = "face_landmarks_300w_*.csv"
+_NOTES = {
+    "xml": re.compile(r"labels_ibug_300w.*\.xml"),
+    "csv": re.compile(r"face_landmarks_300w_.*\.csv"),
+    "boxes": re.compile(r"bounding_boxes_.*\.mat"),
+    "archives": re.compile(r"300w.*\.zip\.0.*"),
+    "wflw": re.compile(r"list_98pt_rect_attr_.*\.txt"),
+}
+"""Kind of file -> its name in small letters."""
 _RULE = "68 points by hand over a fitted model, one face per picture"
 _KEYS = "no identities; faces of one photograph share a group, and the release promises no more"
 
@@ -83,14 +89,14 @@ Bounding Boxes/bounding_boxes_afw.mat""",
 def find(folder: Folder) -> Distribution | None:
     """The dlib xml before HRNet's csv before .pts files in the folders of the subsets."""
     files, without = folder.files, folder.options["without"].strip("/")
-    depths = ("", "*/", "*/*/")
-    xml = [path for depth in depths for path in files.find(depth + _DLIB)]
-    csv = [path for depth in depths for path in files.find(depth + _HRNET)]
-    tops = [name for depth in ("*", "*/*", "*/*/*", "*/*/*/*") for name in files.folders(depth) if subset_of(name)]
+    near = ["", *files.folders("*"), *files.folders("*/*")]
+    notes = _notes(folder, near)
+    xml, csv = notes["xml"], notes["csv"]
+    tops = [name for name in (*near, *files.folders("*/*/*"), *files.folders("*/*/*/*")) if subset_of(name)]
     pts = [top for top in tops if not _below(top, without) and files.names(top, "*.pts")]
     kind = folder.options["annotations"] or ("xml" if xml else "csv" if csv else "pts")
     if not {"xml": xml, "csv": csv, "pts": pts}[kind]:
-        _refuse_relatives(folder)
+        _refuse_relatives(folder, notes)
         return None
     if csv and (xml or pts) and not folder.options["annotations"]:
         raise DatasetError(
@@ -100,7 +106,7 @@ def find(folder: Folder) -> Distribution | None:
             then="affect ingest w300 PATH --annotations pts (or csv, xml)",
         )
     warnings = _warnings(folder, kind, bool(pts))
-    archives = _archives(folder)
+    archives = tuple(notes["archives"])
     if kind == "xml":
         whole = [path for path in xml if path.lower().endswith("300w.xml")] or xml
         rule = replace(CARD.labellings[0], rule=f"{_RULE}; dlib's whole pixels", landmark_base="0 [verified 4]")
@@ -113,7 +119,7 @@ def find(folder: Folder) -> Distribution | None:
         return Distribution(folder, "HRNet csv", tuple(chosen), parts, warnings, (rule,))
     _refuse_doubles(pts)
     points = [f"{top}/{name}" for top in pts for name in files.names(top, "*.pts")]
-    boxes = [p for depth in depths for p in files.find(f"{depth}bounding_boxes_*.mat") if not _below(p, without)]
+    boxes = [path for path in notes["boxes"] if not _below(path, without)]
     variant = "iBUG .pts" + (", cropped test pictures" if any("cropped" in top.lower() for top in pts) else "")
     parts = {"folders": tuple(pts), "boxes": tuple(boxes), "archives": archives}
     return Distribution(folder, variant, (*points, *boxes), parts, warnings)
@@ -174,8 +180,17 @@ def _below(path: str, folder: str) -> bool:
     return bool(folder) and (path == folder or path.startswith(f"{folder}/"))
 
 
-def _archives(folder: Folder) -> tuple[str, ...]:
-    return tuple(path for depth in ("", "*/") for path in folder.files.find(depth + _PARTS))
+def _notes(folder: Folder, tops: list[str]) -> dict[str, list[str]]:
+    """Kind -> files of some folders that are no pictures, found in one pass over their names."""
+    found: dict[str, list[str]] = {kind: [] for kind in _NOTES}
+    for top in tops:
+        for name in folder.files.names(top):
+            if name.lower().endswith(_PICTURES):  # nearly all: asked of every file of every dataset's tree
+                continue
+            kind = next((kind for kind, pattern in _NOTES.items() if pattern.fullmatch(name.lower())), None)
+            if kind:
+                found[kind].append(f"{top}/{name}".removeprefix("/"))
+    return found
 
 
 def _warnings(folder: Folder, kind: str, has_pts: bool) -> tuple[str, ...]:
@@ -219,16 +234,15 @@ def _refuse_doubles(tops: list[str]) -> None:
         )
 
 
-def _refuse_relatives(folder: Folder) -> None:
+def _refuse_relatives(folder: Folder, notes: dict[str, list[str]]) -> None:
     """Name what a tree without 300-W holds instead: parts of an archive, WFLW, 300W-LP, AFLW2000."""
-    wflw = [p for depth in ("", "*/", "*/*/", "*/*/*/") for p in folder.files.find(f"{depth}list_98pt_rect_attr_*.txt")]
-    if any(len(folder.head(path).split(b"\n")[0].split()) == 207 for path in wflw):
-        raise DatasetError(f"{folder.root} holds WFLW, not 300-W", found=wflw[0], expected="68 points, not 98",
+    if any(len(folder.head(path).split(b"\n")[0].split()) == 207 for path in notes["wflw"]):
+        raise DatasetError(f"{folder.root} holds WFLW, not 300-W", found=notes["wflw"][0], expected="68 points, not 98",
                            then="affect ingest table PATH --map MAP.toml, for points of your choice")  # fmt: skip
     for name in ("300W_LP", "AFLW2000"):
         if any(folder.files.names(top, "*.mat") for top in (name, f"{name}/AFW")):
             raise DatasetError(f"{folder.root} holds {name}, not 300-W", found="projected 3D points in .mat files",
                                expected="points on the visible contour in .pts files")  # fmt: skip
-    if archives := _archives(folder):
+    if archives := notes["archives"]:
         raise DatasetError(f"{folder.root} holds 300-W's test set in parts", found=", ".join(archives),
                            expected="one archive", then="cat 300w.zip.00? > 300w.zip, read as it is")  # fmt: skip
