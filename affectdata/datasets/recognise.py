@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from affectdata.archives import READABLE
 from affectdata.datasets import registry
@@ -42,12 +43,25 @@ def recognise(
 
 
 def likely_datasets(root: Path, files: Listing, besides: str = "") -> list[str]:
-    """Names of the datasets whose readers recognise this tree."""
-    return [
-        name
+    """Names of the datasets whose readers recognise this tree, or else of those that know it but want an option."""
+    answers = {
+        name: _answer(reader, Folder(_folder_of(root), files, _complete(reader.CARD, {})))
         for name, reader in registry().items()
-        if name != besides and _finds(reader, Folder(_folder_of(root), files, _complete(reader.CARD, {})))
+        if name != besides
+    }
+    return [name for name, answer in answers.items() if answer == "yes"] or [
+        name for name, answer in answers.items() if answer == "ask"
     ]
+
+
+def _answer(reader: Reader, folder: Folder) -> Literal["yes", "no", "ask"]:
+    """Whether a reader knows the tree. One that raises knows it too, unless it would ask about any tree at all."""
+    try:
+        return "no" if reader.find(folder) is None else "yes"
+    except AffectError:
+        if not len(folder.files):
+            return "ask"
+        return "no" if _answer(reader, replace(folder, files=Listing({"": {}}, []))) == "ask" else "ask"
 
 
 def _complete(card: Card, options: Mapping[str, str]) -> dict[str, str]:
@@ -97,10 +111,3 @@ def _not_recognised(reader: Reader, root: Path, files: Listing) -> DatasetError:
         expected=" or ".join(card.looked_for) + "\n  " + card.tree.replace("\n", "\n  "),
         then=guess or f"affect info {card.name}; for a dataset of your own: affect ingest table PATH --map MAP.toml",
     )
-
-
-def _finds(reader: Reader, folder: Folder) -> bool:
-    try:
-        return reader.find(folder) is not None
-    except AffectError:
-        return False
