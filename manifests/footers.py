@@ -14,6 +14,7 @@ from functools import lru_cache, reduce
 from pathlib import Path
 from types import MappingProxyType
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -111,7 +112,8 @@ class Tally:
         """Count the rows of a table in the layer's order."""
         self.rows += table.num_rows
         if "sample_id" in table.column_names:
-            self._ids.update("".join(f"{text}\0" for text in table.column("sample_id").to_pylist()).encode())
+            for ids in pc.binary_join_element_wise(table.column("sample_id"), "", "\0").chunks:
+                self._ids.update(_text(ids))
             self.ids = self._ids.hexdigest()
         known = {name: len(c) - c.null_count for name, c in zip(table.column_names, table.columns, strict=True)}
         self.cells += sum(known.values())
@@ -140,6 +142,13 @@ class Tally:
         for task, counts in facts["classes"].items():
             tally.classes[task].update(counts)
         return tally
+
+
+def _text(texts: pa.StringArray) -> pa.Buffer | bytes:
+    """The bytes of all texts one after the other."""
+    ends = np.frombuffer(texts.buffers()[1], np.int32)[texts.offset :][: len(texts) + 1]
+    start, end = (int(ends[0]), int(ends[-1])) if len(texts) else (0, 0)
+    return texts.buffers()[2].slice(start, end - start) if end > start else b""
 
 
 def _rows_known(task: str, labelled: Sequence[pa.ChunkedArray], columns: int) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
@@ -156,16 +156,34 @@ def write_layer(path: Path, kind: str, tables: Iterable[pa.Table], facts: LayerF
     repeating = [f.name for f in target if f.type in (pa.string(), pa.int8()) and f.name != "sample_id"]
     tally = Tally()
     with pq.ParquetWriter(path, target, compression="zstd", use_dictionary=repeating) as writer:
-        last: str | None = None
-        for table in tables:
-            for start in range(0, table.num_rows, ROW_GROUP):
-                piece = schema.conform(table.slice(start, ROW_GROUP), kind, about)
-                last = schema.check_order(last, piece, kind, about)
-                writer.write_table(piece.replace_schema_metadata(target.metadata), row_group_size=ROW_GROUP)
-                tally.add(piece)
+        for rows in _row_groups(_in_order(tables, kind, about)):
+            piece = schema.conform(rows, kind, about)
+            writer.write_table(piece.replace_schema_metadata(target.metadata), row_group_size=ROW_GROUP)
+            tally.add(piece)
         if kind in ("samples", "labels"):
             writer.add_key_value_metadata({TALLY_KEY: tally.to_json()})
     return tally.rows
+
+
+def _in_order(tables: Iterable[pa.Table], kind: str, about: str) -> Iterator[pa.Table]:
+    last: str | None = None
+    for table in tables:
+        last = schema.check_order(last, table, kind, about)
+        yield table
+
+
+def _row_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """The rows of all tables in pieces of `ROW_GROUP`, so that a file does not depend on how they came."""
+    waiting: list[pa.Table] = []
+    count = 0
+    for table in tables:
+        waiting, count = [*waiting, table], count + table.num_rows
+        while count >= ROW_GROUP:
+            rows = pa.concat_tables(waiting, promote_options="permissive")
+            yield rows.slice(0, ROW_GROUP).combine_chunks()
+            waiting, count = [rows.slice(ROW_GROUP)], count - ROW_GROUP
+    if count:
+        yield pa.concat_tables(waiting, promote_options="permissive").combine_chunks()
 
 
 def with_staleness(layers: Iterable[Layer]) -> list[Layer]:

@@ -8,6 +8,7 @@ Parquet file found on its own still explains itself. All columns are flat and nu
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -201,7 +202,7 @@ def conform(table: pa.Table, kind: str, about: str) -> pa.Table:
         if field.name in table.column_names:
             columns.append(_cast(table.column(field.name), field, about))
         elif field.nullable:
-            columns.append(pa.nulls(table.num_rows, field.type))
+            columns.append(_nulls(field.type, table.num_rows))
         else:
             raise SchemaError(f"{about}: required column is missing", expected=field.name)
     result = pa.Table.from_arrays(columns, schema=schema)
@@ -211,6 +212,12 @@ def conform(table: pa.Table, kind: str, about: str) -> pa.Table:
     if kind == "labels":
         check_label_rules(result, about)
     return result
+
+
+@lru_cache(maxsize=16)
+def _nulls(kind: pa.DataType, count: int) -> pa.Array:
+    """A column of NULLs; most label columns of most layers are such a one, and may as well share it."""
+    return pa.nulls(count, kind)
 
 
 def _cast(column: pa.ChunkedArray, field: pa.Field, about: str) -> pa.ChunkedArray:
@@ -252,6 +259,8 @@ def check_order(last: str | None, table: pa.Table, kind: str, about: str) -> str
     if "sample_id" not in table.column_names or not table.num_rows:
         return last
     ids = table.column("sample_id")
+    if ids.null_count:
+        return last
     first = ids[0].as_py()
     if last is not None and (first < last or (first == last and kind != "protocols")):
         raise SchemaError(
