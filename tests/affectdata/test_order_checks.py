@@ -45,6 +45,9 @@ MEASURED = [
     if name in twins() and "expression" in reader.CARD.tasks and {"va", "landmarks"} & set(reader.CARD.tasks)
 ]
 
+INDEPENDENT = ("affwild2",)
+"""Twins that draw valence without regard to the class: there is no order to find, and none may be claimed."""
+
 
 def fake(classes: Mapping[str, int], column: str = "expression") -> dict[str, SourceCounts]:
     return {"human": SourceCounts({column: sum(classes.values())}, {"": {column: dict(classes)}})}
@@ -108,7 +111,7 @@ def test_a_copy_that_lost_most_of_its_classes_fits_no_order() -> None:
 def lake(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, str]:
     name, folder = request.param, tmp_path_factory.mktemp("order")
     # A CK+ sequence gives one label to several of its frames.
-    truth = write_twin(name, folder / "root", samples=360 if name == "ckplus" else 240, seed=3)
+    truth = write_twin(name, folder / "root", samples=400 if name == "ckplus" else 240, seed=3)
     lake = Lake(folder / "lake", create=True)
     summary = ingest(lake, name, folder / "root", max_rejects=1, options=truth.options)
     assert not [w for w in summary.warnings if "another order" in w], "the true order of the twin warns"
@@ -146,8 +149,8 @@ def test_happiness_under_another_name_is_found_in_every_twin_with_enough_samples
         for other in ("sadness", "anger", "neutral")
         if any(min(size.get("happiness", 0), size.get(other, 0)) >= LEAST for size in sizes)
     ]
-    if not enough:
-        pytest.skip("too few samples of a class")
+    if not enough or name in INDEPENDENT:
+        pytest.skip("too few samples of a class, or classes that nothing else depends on")
     for other in enough:
         warnings = said(home, name, {"happiness": other, other: "happiness"})
         assert any(f"what was read as happiness is likely {other}" in warning for warning in warnings)
