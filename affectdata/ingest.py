@@ -267,7 +267,7 @@ def _summary(step: _Step, assembled: Assembled, rejects: pa.Table, layers: list[
     splits = count_splits(assembled.samples("split"))
     sources = {source: count_source(assembled.labels(source, "split")) for source in assembled.sources}
     published, variant = step.module.CARD.published, step.distribution.variant
-    unlike = differences(published, variant, splits, sources)
+    unlike = differences(published, variant, assembled.count, splits, sources)
     order = order_warnings(published, variant, splits, sources, assembled.labels)
     counted = rejects.group_by(["reason", "expected"]).aggregate([([], "count_all")]).to_pylist()
     refused = {row["reason"]: RejectCount(row["count_all"], row["expected"]) for row in counted}

@@ -121,13 +121,17 @@ def count_splits(tables: Iterable[pa.Table]) -> dict[str, int]:
 
 
 def differences(
-    published: Iterable[Published], variant: str, splits: Mapping[str, int], sources: Mapping[str, SourceCounts]
+    published: Iterable[Published],
+    variant: str,
+    samples: int,
+    splits: Mapping[str, int],
+    sources: Mapping[str, SourceCounts],
 ) -> Iterator[str]:
     """What was read and was published otherwise, in words; parts of the dataset that are absent are passed over."""
     for entry in published:
         if not is_comparable(entry, variant, splits, sources):
             continue
-        read = read_counts(entry, splits, sources)
+        read = read_counts(entry, samples, splits, sources)
         unlike = [
             f"{name or 'all'} {read.get(name, 0):,} of {count:,}"
             for name, count in entry.counts.items()
@@ -153,10 +157,16 @@ def _is_labelled(counts: SourceCounts | None, column: str) -> bool:
     return counts is not None and any(column in columns for columns in counts.classes.values())
 
 
-def read_counts(entry: Published, splits: Mapping[str, int], sources: Mapping[str, SourceCounts]) -> dict[str, int]:
-    """Class -> samples that were read, for the classes of a published entry; the key `""` counts all of them."""
+def read_counts(
+    entry: Published, samples: int, splits: Mapping[str, int], sources: Mapping[str, SourceCounts]
+) -> dict[str, int]:
+    """Class -> samples that were read, for the classes of a published entry; the key `""` counts all of them.
+
+    Args:
+        samples: All samples, also those without a split.
+    """
     if entry.source == "samples":
-        return {"": splits.get(entry.split, 0) if entry.split else sum(splits.values())}
+        return {"": splits.get(entry.split, 0) if entry.split else samples}
     by_split = sources[entry.source].classes
     chosen = [by_split.get(entry.split, {})] if entry.split else list(by_split.values())
     totals: dict[str, int] = {"": 0}

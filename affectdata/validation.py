@@ -168,9 +168,7 @@ def _count_checks(published: Iterable[Published], variant: str, assembled: Assem
             why = f"of {', '.join(entry.variants)}" if entry.variants else "this copy lacks the split or the labels"
             yield Check(about, None, total, entry.sure, SKIPPED, why)
             continue
-        # Not every sample has a split.
-        whole = entry.source == "samples" and not entry.split
-        read = {"": assembled.count} if whole else read_counts(entry, splits, sources)
+        read = read_counts(entry, assembled.count, splits, sources)
         for name, wanted in entry.counts.items():
             got = read.get(name, 0)
             unlike = UNSURE if entry.sure.startswith("unverified") else DIFFERS

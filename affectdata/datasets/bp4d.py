@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from affectdata.datasets.bp4d_pictures import Places, counted_from_zero, places
 from affectdata.datasets.bp4d_sequences import Reading, Release, Roles, scored
 from affectdata.datasets.bp4d_tree import LAST_TASK, Tree, is_chosen, tree
-from affectdata.datasets.card import Card, Labelling, Option, ProtocolCard
+from affectdata.datasets.card import Card, Labelling, Option, ProtocolCard, Published
 from affectdata.datasets.reading import Block, Distribution, Folder, Reject
 from manifests.errors import DatasetError
 
@@ -69,6 +69,7 @@ CARD = Card(
                      "F008 ...), fold 1 part 2, fold 2 part 3; others count otherwise: ME-GraphAU's fold 1 scores part "
                      "3, its fold 2 part 2, its fold 3 part 1"),
     ),
+    published=(Published("", {"": 146_847}, sure="one source", variants=(_FERA,)),),
     licence="academic research licence of Binghamton University; no redistribution",
     citation="Zhang et al., BP4D-Spontaneous, Image and Vision Computing 32, 2014, 692-706, and FG 2013; Valstar et "
     "al., FERA 2015",

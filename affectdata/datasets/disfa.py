@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from affectdata.datasets import disfa_plus
-from affectdata.datasets.card import Card, Labelling, Option, ProtocolCard
+from affectdata.datasets.card import Card, Labelling, Option, ProtocolCard, Published
 from affectdata.datasets.disfa_codes import Codes, Coding, read_codes
 from affectdata.datasets.disfa_landmarks import POINT_FOLDER, failed, landmarks
 from affectdata.datasets.disfa_media import CAMERAS, Media, Take, media
@@ -58,6 +58,12 @@ CARD = Card(
         ProtocolCard("3fold", ("human",), _KEYS, f"three parts of the literature, not official [verified 3]; {_TRAP}"),
         ProtocolCard("3fold-tracked", ("human",), _KEYS,
                      "3fold without the 4,670 frames of failed tracking, as JAANet's lists are [verified 2]"),
+    ),
+    published=(
+        Published("", {"": 130_814}, sure="verified 3", variants=tuple(
+            f"DISFA, {camera} camera, {kind}" for camera in CAMERAS for kind in ("videos", "images"))),
+        Published("", {"": 261_628}, sure="verified 3, twice: both cameras", variants=tuple(
+            f"DISFA, both cameras, {kind}" for kind in ("videos", "images"))),
     ),
     licence="non-commercial research, agreement signed by a faculty member; only a few people may be shown in print",
     citation="Mavadati, Mahoor, Bartlett, Trinh, Cohn, DISFA, IEEE Transactions on Affective Computing 4(2), 2013, "
