@@ -16,12 +16,14 @@ from manifests.errors import MediaError
 
 STORED, DEFLATED = zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED
 
-_BROKEN = (zipfile.BadZipFile, tarfile.TarError, NotImplementedError, ValueError, struct.error, EOFError, IndexError)
+_BROKEN = (zipfile.BadZipFile, tarfile.TarError, NotImplementedError, ValueError, struct.error, EOFError, IndexError,
+           OverflowError)  # fmt: skip
 _UNTIDY = re.compile(r"\\|//|(^|/)\.\.?(/|$)|^/|/$|^[A-Za-z]:|\x00")
 _JUNK = re.compile(r"(^|/)(__MACOSX(/|$)|\._[^/]*$|\.DS_Store$)")
 _ODD = re.compile(r"[^\x01-\x7f]|[\\:]|//|^/|/$|(^|/)[._]")
 """Most names have nothing of it: they are tidy as they are."""
 _ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+_TAR_MAGIC = slice(257, 262)
 
 
 @dataclass
@@ -96,8 +98,10 @@ def read_index(file: Path) -> Index:
     """
     try:
         with file.open("rb") as opened:
-            start = opened.read(4)
-        index = Index(start in _ZIP_STARTS or zipfile.is_zipfile(file))
+            start = opened.read(_TAR_MAGIC.stop)
+        # The end of a tar may be a small zip that it holds: a zip is looked for at the end of other files alone.
+        is_tar = start[_TAR_MAGIC] == b"ustar"
+        index = Index(start[:4] in _ZIP_STARTS or (not is_tar and zipfile.is_zipfile(file)))
         (_index_zip if index.is_zip else _index_tar)(file, index)
     except FileNotFoundError:
         raise MediaError("missing-image", f"{file.name}: no such archive") from None
@@ -176,6 +180,9 @@ def _members(archive: tarfile.TarFile, index: Index) -> Iterator[tarfile.TarInfo
             return
         if member is None:
             break
+        if member.size < 0:
+            index.refused.append(("", "not-an-archive", f"damaged after {count:,} entries: a size below 0"))
+            return
         archive.members.clear()  # type: ignore[attr-defined]  # ours is the only list of them
         count += 1
         yield member

@@ -181,13 +181,19 @@ class Spooled:
         try:
             suffix = Path(self.name).suffix
             with tempfile.NamedTemporaryFile(prefix="affect-", suffix=suffix, delete=False) as file:
-                weakref.finalize(self, Path(file.name).unlink, missing_ok=True)
+                weakref.finalize(self, _remove, Path(file.name), os.getpid())
                 with self.source.open(self.name) as entry:
                     while piece := entry.read(1 << 20):
                         file.write(piece)
             return Path(file.name)
         except OSError as error:
             raise MediaError("undecodable-image", f"{about}: {error}") from None
+
+
+def _remove(file: Path, maker: int) -> None:
+    """Remove a temporary file, but not from a forked process: it is still its maker's."""
+    if os.getpid() == maker:
+        file.unlink(missing_ok=True)
 
 
 _spools: OrderedDict[tuple[int, str], Spooled] = OrderedDict()

@@ -6,6 +6,7 @@ Reads as `ingest` does and publishes nothing.
 from __future__ import annotations
 
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -37,13 +38,16 @@ Progress = Callable[[str, int, int], None]
 _PICTURES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".gif", ".webp"))
 _MISSING = ("missing-image", "missing-video", "missing-frame")
 _BATCH, _SHOWN = 64, 3
+_UNSURE = re.compile(r"\b(unverified|rounded|about)\b")
+"""Words of a confidence tag with which no copy can be held to the number."""
 
 
 @dataclass(frozen=True)
 class Check:
     """One thing that was looked at.
 
-    UNSURE is a count that differs from a published one which nobody could confirm; NOTE is for people to judge.
+    UNSURE is a count that differs from a published one which is rounded or which nobody could confirm; NOTE is for
+    people to judge.
 
     Args:
         about: What was counted.
@@ -171,7 +175,7 @@ def _count_checks(published: Iterable[Published], variant: str, assembled: Assem
         read = read_counts(entry, assembled.count, splits, sources)
         for name, wanted in entry.counts.items():
             got = read.get(name, 0)
-            unlike = UNSURE if entry.sure.startswith("unverified") else DIFFERS
+            unlike = UNSURE if _UNSURE.search(entry.sure) else DIFFERS
             yield Check(f"{about} {name}".rstrip(), got, wanted, entry.sure, OK if got == wanted else unlike)
 
 
@@ -263,8 +267,8 @@ def _sampled(assembled: Assembled) -> list[list[Place]]:
         else:
             first.setdefault((place[0], place[1], None), place)
     chosen += first.values()
-    step = max(1, len(chosen) // SAMPLED)
-    return [[place] for place in chosen[::step][:SAMPLED]]
+    count = min(SAMPLED, len(chosen))
+    return [[chosen[len(chosen) * n // count]] for n in range(count)]
 
 
 def _rows(table: pa.Table, *names: str) -> Iterator[tuple[Any, ...]]:

@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
+import pyarrow as pa
 import pytest
 
+from affectdata import validation
+from affectdata.assembly import Assembled
+from affectdata.datasets.card import Published
 from affectdata.synthetic import write_twin
 from cli.errors import run
 
@@ -59,3 +65,24 @@ def test_what_is_not_there_is_a_message(copy: Path, capfd: pytest.CaptureFixture
     for arguments in (["nothing"], ["synthetic"], ["synthetic", str(copy / "nowhere")], ["rafdb", str(copy)]):
         assert run(["validate", *arguments]) == 2
         assert "Traceback" not in capfd.readouterr().err
+
+
+def test_a_count_that_is_rounded_or_unverified_does_not_make_a_copy_unsound() -> None:
+    def checks(sure: str) -> list[str]:
+        assembled = SimpleNamespace(count=7, sources=(), samples=lambda *_: iter(()))
+        entry = Published("", {"": 9}, sure=sure)
+        return [check.verdict for check in validation._count_checks((entry,), "any", cast(Assembled, assembled))][1:]
+
+    assert checks("verified 3") == checks("one source") == [validation.DIFFERS]
+    for sure in ("verified 3, rounded", "one source, about", "unverified"):
+        assert checks(sure) == [validation.UNSURE]
+
+
+def test_the_pictures_that_are_tried_are_spread_over_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(validation, "SAMPLED", 10)
+    for count in (0, 1, 10, 19, 25):
+        table = pa.table({"path": [f"{n}.png" for n in range(count)]})
+        assembled = cast(Assembled, SimpleNamespace(samples=lambda *_, table=table: iter([table])))
+        tried = [int(batch[0][0].removesuffix(".png")) for batch in validation._sampled(assembled)]
+        assert len(set(tried)) == min(10, count)
+        assert not tried or max(tried) >= count - 1 - count // 10 - 1

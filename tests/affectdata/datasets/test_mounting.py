@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import io
+import os
 import tarfile
 import zipfile
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from affectdata.archives import spooled
 from affectdata.datasets.listing import Listing, list_files
 from affectdata.datasets.reading import Folder
 from affectdata.media import decode
@@ -177,3 +180,58 @@ def test_a_cut_tar_gives_what_it_has(tmp_path: Path) -> None:
     files = list_files(tmp_path)
     assert "x/a.txt" in files
     assert ("t.tar", "not-an-archive") in reasons(files)
+
+
+def test_a_tar_that_ends_with_a_zip_is_still_a_tar(tmp_path: Path) -> None:
+    zip_of(tmp_path / "inner", {"inside.txt": b"1" * 100})
+    tar_of(tmp_path / "t.tar", {"x/a.txt": b"1", "x/notes.zip": (tmp_path / "inner").read_bytes()})
+    files = list_files(tmp_path)
+    assert [path for path in files if path != "inner"] == ["x/a.txt", "x/notes.zip"]
+    assert "holds archives" in files.warnings[0]
+
+
+@pytest.mark.parametrize("size", [1 << 70, -512, -1024])
+def test_a_tar_entry_of_an_impossible_size_is_a_damaged_archive(tmp_path: Path, size: int) -> None:
+    header = bytearray(tarfile.TarInfo("x/a.txt").tobuf(tarfile.GNU_FORMAT))
+    header[124:136] = bytes([0xFF if size < 0 else 0x80]) + (size % (1 << 88)).to_bytes(11, "big")
+    header[148:156] = b" " * 8
+    header[148:156] = b"%06o\0 " % sum(header)
+    (tmp_path / "t.tar").write_bytes(bytes(header) + bytes(2048))
+    files = list_files(tmp_path)
+    assert (list(files), reasons(files)) == ([], [("t.tar", "not-an-archive")])
+
+
+def test_a_zip_entry_of_an_impossible_size_is_a_damaged_archive(tmp_path: Path) -> None:
+    zip_of(tmp_path / "z.zip", {"t/a.txt": b"1"})
+    data = (tmp_path / "z.zip").read_bytes()
+    at, end = data.find(b"PK\x01\x02"), bytearray(data[data.find(b"PK\x05\x06") :])
+    # The 64-bit size stands in an extra field: id 1, eight bytes.
+    extra = b"\x01\x00\x08\x00" + b"\xff" * 8
+    entry = bytearray(data[at : at + 46 + len("t/a.txt")])
+    entry[24:28], entry[30:32] = b"\xff" * 4, len(extra).to_bytes(2, "little")
+    end[12:16] = (len(entry) + len(extra)).to_bytes(4, "little")
+    (tmp_path / "z.zip").write_bytes(data[:at] + bytes(entry) + extra + bytes(end))
+    files = list_files(tmp_path)
+    assert (list(files), reasons(files)) == ([], [("z.zip", "not-an-archive")])
+
+
+def test_a_forked_process_does_not_remove_the_temporary_files_of_its_parent(tmp_path: Path) -> None:
+    zip_of(tmp_path / "z.zip", {f"t/{n}.txt": bytes([n]) for n in range(20)})
+    held = [spooled(tmp_path / "z.zip", "t/0.txt")]
+    path = held[0].path()
+    child = os.fork()
+    if not child:
+        try:
+            held.clear()
+            for n in range(1, 20):  # more than are kept: the first one is dropped here
+                spooled(tmp_path / "z.zip", f"t/{n}.txt").path()
+            gc.collect()
+        finally:
+            os._exit(0)
+    os.waitpid(child, 0)
+    assert path.read_bytes() == b"\0"
+    held.clear()
+    for n in range(1, 20):
+        spooled(tmp_path / "z.zip", f"t/{n}.txt")
+    gc.collect()
+    assert not path.exists()
