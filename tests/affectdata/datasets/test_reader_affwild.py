@@ -32,7 +32,7 @@ def test_line_n_is_decoded_frame_n_minus_one(lake: Lake, ingested: Run) -> None:
     assert not summary.rejects
 
 
-def test_the_longer_of_two_files_is_cut_and_said(lake: Lake, ingested: Run) -> None:
+def test_the_longer_of_two_files_is_cut_and_said(ingested: Run) -> None:
     summary = ingested("affwild", TREE | {"annotations/train/arousal/318.txt": "0.1\n0.2"})
     assert (summary.samples, rejects(summary)) == (2, {"length-mismatch": 1})
 
