@@ -7,7 +7,20 @@ from typing import Annotated
 
 import typer
 
-from cli import coannotation, datasets, demo, faces, folds, layers, lineage, questions, teachers, training, validate
+from cli import (
+    coannotation,
+    datasets,
+    demo,
+    faces,
+    folds,
+    labels,
+    layers,
+    lineage,
+    questions,
+    teachers,
+    training,
+    validate,
+)
 from cli.errors import AffectGroup
 from cli.examples import examples
 from cli.session import Session
@@ -45,6 +58,7 @@ for command, panel in (
     (layers.drop, DATA),
     (layers.relocate, DATA),
     (layers.upgrade, DATA),
+    (labels.ingest_labels, FACES),
     (folds.folds, FACES),
     (coannotation.co_annotate, FACES),
     (coannotation.relate, FACES),

@@ -136,7 +136,7 @@ def find(folder: Folder) -> Distribution | None:
         )
     text = load_map(folder.options["map"])
     chosen = parse_map(text)
-    if chosen.file not in folder.files:
+    if not chosen.file or chosen.file not in folder.files:
         near = [path for path in folder.files if path.lower().endswith((".csv", ".parquet"))][:10]
         raise DatasetError(
             f"the map's file {chosen.file!r} is not in {folder.root}",
@@ -144,7 +144,7 @@ def find(folder: Folder) -> Distribution | None:
             expected="a path relative to that folder",
         )
     points = [p for p in folder.files if p.endswith(".pts")] if _has_pts(chosen) else []
-    labellings = [_labelling(chosen, source, columns) for source, columns in chosen.labels.items()]
+    labellings = [labelling_of(chosen, source, columns) for source, columns in chosen.labels.items()]
     seen = [_seen(folder, chosen, labelling) for labelling in labellings]
     return Distribution(
         folder,
@@ -168,15 +168,16 @@ def read(distribution: Distribution, reject: Reject) -> Iterator[Block]:
     """The whole table as one Block."""
     folder = distribution.folder
     chosen = parse_map(distribution.settings)
-    cells = Cells(_table(folder, chosen.file, reject), chosen.missing, chosen.codes, reject)
+    cells = Cells(table_of(folder, chosen.file, reject), chosen.missing, chosen.codes, reject)
     cells.require(column for column in chosen.missing if column != "*")
-    samples = pa.table(_samples(chosen.samples, cells))
-    labels = {source: pa.table(_labels(folder, columns, cells)) for source, columns in chosen.labels.items()}
+    samples = pa.table(sample_columns(chosen.samples, cells))
+    labels = {source: pa.table(label_columns(folder, columns, cells)) for source, columns in chosen.labels.items()}
     roles = {name: cells.mapped(p.column, p.roles(), "unknown-split") for name, p in chosen.protocols.items()}
     yield Block(samples, {source: table for source, table in labels.items() if table.num_columns}, roles)
 
 
-def _table(folder: Folder, path: str, reject: Reject) -> CsvTable:
+def table_of(folder: Folder, path: str, reject: Reject) -> CsvTable:
+    """The file as columns of text, CSV or Parquet by its name."""
     data = folder.read_bytes(path)
     if not path.lower().endswith(".parquet"):
         return csv_table(data, path, reject)
@@ -189,7 +190,8 @@ def _table(folder: Folder, path: str, reject: Reject) -> CsvTable:
     return CsvTable(columns, np.arange(table.num_rows), path)
 
 
-def _samples(given: SampleColumns, cells: Cells) -> dict[str, pa.Array]:
+def sample_columns(given: SampleColumns, cells: Cells) -> dict[str, pa.Array]:
+    """Columns of `samples` that the map names; `sample_id` is always among them."""
     columns: dict[str, pa.Array] = {}
     paths = cells.text(given.image) if given.image else None
     if paths is not None:
@@ -216,7 +218,8 @@ def _samples(given: SampleColumns, cells: Cells) -> dict[str, pa.Array]:
     return columns
 
 
-def _labels(folder: Folder, given: LabelColumns, cells: Cells) -> dict[str, pa.Array]:
+def label_columns(folder: Folder, given: LabelColumns, cells: Cells) -> dict[str, pa.Array]:
+    """Label columns of one source; what does not fit is refused by cell."""
     columns: dict[str, pa.Array] = {}
     for task, column in given.classes().items():
         columns[task] = cells.names(column, VOCABULARIES[task])
@@ -239,7 +242,8 @@ def _labels(folder: Folder, given: LabelColumns, cells: Cells) -> dict[str, pa.A
     return columns
 
 
-def _labelling(chosen: TableMap, source: str, given: LabelColumns) -> Labelling:
+def labelling_of(chosen: TableMap, source: str, given: LabelColumns) -> Labelling:
+    """What one source offers, for which unit, by the map."""
     offered = {task: tuple(names) for task, names in given.offered.items()}
     for task, column in given.classes().items():
         if task not in offered and column in chosen.codes:
@@ -258,7 +262,7 @@ def _seen(folder: Folder, chosen: TableMap, labelling: Labelling) -> dict[str, t
     if not open_tasks:
         return {}
     # What does not fit is refused when the table is read.
-    cells = Cells(_table(folder, chosen.file, Reject()), chosen.missing, chosen.codes, Reject())
+    cells = Cells(table_of(folder, chosen.file, Reject()), chosen.missing, chosen.codes, Reject())
     found = {task: set(cells.names(columns[task], VOCABULARIES[task]).to_pylist()) for task in open_tasks}
     ordered = {task: tuple(name for name in CLASSES[task] if name in names) for task, names in found.items()}
     return {task: names for task, names in ordered.items() if names}

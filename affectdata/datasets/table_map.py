@@ -125,7 +125,7 @@ class ProtocolColumns(_Strict):
 class TableMap(_Strict):
     """The whole file."""
 
-    file: str
+    file: str = ""
     samples: SampleColumns = SampleColumns()
     missing: Mapping[str, tuple[str | float | int, ...]] = Field(default_factory=dict)
     codes: Mapping[str, Mapping[str, str]] = Field(default_factory=dict)

@@ -1,0 +1,195 @@
+"""`affect ingest-labels`: labels that another tool or person made for samples of the lake, as a source of their own.
+
+The file is read by the same map as a dataset of one's own (`affect info table`); `[samples]` says by which columns a
+row finds its sample: `id`, `image`, or `sequence` with `frame_index`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from affectdata.datasets.listing import list_files
+from affectdata.datasets.reading import Folder, Reject
+from affectdata.datasets.table import label_columns, labelling_of, sample_columns, table_of
+from affectdata.datasets.table_cells import Cells
+from affectdata.datasets.table_map import TableMap, load_map, parse_map
+from manifests.errors import LabelRuleError, RejectLimitError
+from manifests.lake import Lake
+from manifests.layer import SOURCE_NAME, LayerFacts
+from manifests.protocols import NEVER_TRUTH
+
+MAX_UNMATCHED = 0.01
+"""Largest share of rows without a sample, or refused, that passes unasked."""
+
+
+@dataclass(frozen=True)
+class Frames:
+    """For tools that write one file per video: the sequence of every row, and what turns their frame into ours."""
+
+    sequence: str = ""
+    offset: int = 0
+
+
+@dataclass(frozen=True)
+class ImportSummary:
+    """What became of the rows of a file."""
+
+    dataset: str
+    source: str
+    rows: int
+    matched: int
+    labelled: int
+    rejects: Mapping[str, int]
+
+    def lines(self) -> Iterator[str]:
+        """One fact a line, for people."""
+        yield f"{self.dataset}: labels/{self.source}, {self.labelled:,} samples labelled by {self.rows:,} rows"
+        for reason, count in self.rejects.items():
+            yield f"  rejected {count:,}: {reason}"
+
+
+def ingest_labels(
+    lake: Lake,
+    dataset: str,
+    file: Path,
+    source: str,
+    map_path: Path,
+    *,
+    frames: Frames | None = None,
+    max_rejects: float = MAX_UNMATCHED,
+) -> ImportSummary:
+    """Publish the labels of a file as a layer of a dataset; a layer of the same name is replaced.
+
+    Args:
+        file: CSV or Parquet; it is only read.
+        source: Name of the layer, such as `tool-openface`.
+        map_path: TOML map with `[samples]` and one `[labels.<source>]`.
+        frames: How rows of a file per video find their frames.
+        max_rejects: Largest share of rows that may be refused or have no sample.
+
+    Raises:
+        DatasetError: The file or the map cannot be read.
+        LabelRuleError: A name that says another origin, or a map that names no key or another source.
+        RejectLimitError: Too many rows were refused; nothing was published.
+    """
+    chosen = _checked(parse_map(load_map(str(map_path))), source)
+    samples = lake.read(dataset, "samples", ["sample_id", "path", "sequence_id", "frame_index"])
+    fingerprints = lake.fingerprints(dataset)
+    reject = Reject()
+    folder = Folder(file.absolute().parent, list_files(file.absolute().parent))
+    table = table_of(folder, file.name, reject)
+    cells = Cells(table, chosen.missing, chosen.codes, reject)
+    frames = frames or Frames()
+    row = _places(chosen, cells, samples, dataset, frames)
+    missing = row < 0
+    lost = table.where(np.flatnonzero(missing))
+    reject.many(lost, "rating-without-image", ("no such sample" for _ in lost))
+    first = _first(row)
+    again = np.flatnonzero(~missing & ~first)
+    reject.many(table.where(again), "duplicate-key", _names(samples, row[again]))
+    labels = pa.table(label_columns(folder, chosen.labels[source], cells))
+    kept = np.flatnonzero(~missing & first)
+    kept = kept[np.argsort(row[kept], kind="stable")]
+    labels = labels.take(pa.array(kept)).add_column(0, "sample_id", samples["sample_id"].take(pa.array(row[kept])))
+    labels = labels.filter(_says(labels))
+    _check_limit(dataset, file, reject, len(table.rows), max_rejects)
+    facts = _facts(chosen, source, dataset, file, frames)
+    named = f" --sequence {frames.sequence}" if frames.sequence else ""
+    named += f" --frame-offset {frames.offset}" if frames.offset else ""
+    command = f"affect ingest-labels {dataset} {file.name} --source {source} --map {map_path.name}{named}"
+    facts = replace(facts, command=command)
+    with lake.publish(dataset, command=facts.command) as step:
+        step.write("labels", source, labels, facts, {"samples": fingerprints["samples"]})
+    counts = dict(sorted(reject.counts().items()))
+    return ImportSummary(dataset, source, len(table.rows), len(kept), labels.num_rows, counts)
+
+
+def _checked(chosen: TableMap, source: str) -> TableMap:
+    if not SOURCE_NAME.match(source) or source.split("-")[0] in NEVER_TRUTH:
+        raise LabelRuleError(
+            f"label source {source!r}", expected="tool-<name>, auto-<name>, human-<name> or derived-<name>"
+        )
+    if set(chosen.labels) != {source}:
+        raise LabelRuleError(
+            f"the map labels {', '.join(chosen.labels) or 'nothing'}", expected=f"exactly [labels.{source}]"
+        )
+    if not (chosen.samples.id or chosen.samples.image or chosen.samples.frame_index):
+        raise LabelRuleError(
+            "the map does not say how a row finds its sample",
+            expected="[samples] with id, image, or sequence and frame_index",
+        )
+    return chosen
+
+
+def _places(chosen: TableMap, cells: Cells, samples: pa.Table, dataset: str, frames: Frames) -> NDArray[np.int64]:
+    """Row of `samples` of each row of the file; -1 where there is none."""
+    given = sample_columns(chosen.samples, cells)
+    if chosen.samples.id:
+        ids = given["sample_id"]
+        whole = pc.if_else(pc.starts_with(ids, f"{dataset}/"), ids, pc.binary_join_element_wise(dataset, ids, "/"))
+        found = pc.index_in(whole, value_set=samples["sample_id"].combine_chunks())
+    elif chosen.samples.image:
+        found = pc.index_in(given["path"], value_set=samples["path"].combine_chunks())
+    else:
+        sequences = given.get("sequence_id", pa.array([frames.sequence] * len(cells.table.rows), pa.string()))
+        numbers = pc.add(given["frame_index"], pa.scalar(frames.offset, pa.int32()))
+        ours = _frame_key(samples["sequence_id"].combine_chunks(), samples["frame_index"].combine_chunks())
+        found = pc.index_in(_frame_key(sequences, numbers), value_set=ours)
+    return np.asarray(pc.fill_null(found, -1)).astype(np.int64)
+
+
+def _frame_key(sequence: pa.Array, frame: pa.Array) -> pa.Array:
+    return pc.binary_join_element_wise(sequence, pc.cast(frame, pa.string()), "\x00")
+
+
+def _first(row: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Whether a row is the first that names its sample."""
+    first = np.zeros(len(row), bool)
+    first[np.unique(row, return_index=True)[1]] = True
+    return first
+
+
+def _names(samples: pa.Table, rows: NDArray[np.int64]) -> list[str]:
+    names: list[str] = samples["sample_id"].take(pa.array(rows)).to_pylist()
+    return names
+
+
+def _says(labels: pa.Table) -> pa.Array:
+    says = np.zeros(labels.num_rows, bool)
+    for name in labels.column_names[1:]:
+        says |= np.asarray(pc.is_valid(labels[name]))
+    return pa.array(says)
+
+
+def _check_limit(dataset: str, file: Path, reject: Reject, rows: int, max_rejects: float) -> None:
+    if len(reject) <= max_rejects * rows:
+        return
+    counts = ", ".join(f"{count:,} x {reason}" for reason, count in sorted(reject.counts().items()))
+    raise RejectLimitError(
+        f"{file.name}: {len(reject):,} of {rows:,} rows have no sample in {dataset} or were refused",
+        found=counts,
+        expected=f"at most {max_rejects:.2%}",
+        then=f"look at [samples] of the map, or allow them: --max-rejects {min(1.0, len(reject) / max(rows, 1)):.3f}",
+    )
+
+
+def _facts(chosen: TableMap, source: str, dataset: str, file: Path, frames: Frames) -> LayerFacts:
+    labelling = labelling_of(chosen, source, chosen.labels[source])
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    return LayerFacts(
+        fingerprint=hashlib.sha256(f"{digest} {chosen.model_dump_json()} {dataset} {frames}".encode()).hexdigest()[:32],
+        offered={task: list(classes) for task, classes in labelling.offered.items()},
+        unit=dict(labelling.unit),
+        rule=labelling.rule or f"imported from {file.name}",
+        au_cut=labelling.au_cut,
+        landmark_base=labelling.landmark_base,
+        extra={"file": file.name, "sha256": digest},
+    )

@@ -1,0 +1,104 @@
+"""Labels of another tool find their samples by key, never by position, and become a source of their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from affectdata.labels.imported import Frames, ingest_labels
+from manifests.errors import DatasetError, LabelRuleError, RejectLimitError
+from manifests.lake import Lake
+from manifests.query import manifest_table
+
+OPENFACE = """[samples]
+frame_index = "frame"
+[labels.tool-openface]
+rule = "OpenFace 2.2"
+au = "AU*_c"
+au_intensity = "AU*_r"
+au_cut = 1.0
+"""
+# The header as OpenFace writes it: a blank after each comma.
+ROWS = """frame, face_id, timestamp, confidence, success, AU12_r, AU12_c
+1, 0, 0.000, 0.98, 1, 0.00, 0.00
+3, 0, 0.067, 0.98, 1, 2.31, 1.00
+2, 0, 0.033, 0.98, 1, 1.10, 1.00
+"""
+
+
+@pytest.fixture
+def clips(lake: Lake) -> Lake:
+    ids = [f"clips/{clip}/{frame:05d}" for clip in ("a", "b") for frame in (1, 2, 3)]
+    samples = {
+        "sample_id": ids,
+        "dataset": ["clips"] * 6,
+        "path": [f"{name[6:]}.jpg" for name in ids],
+        "sequence_id": ["a"] * 3 + ["b"] * 3,
+        "frame_index": [1, 2, 3] * 2,
+    }
+    with lake.publish("clips", command="test") as step:
+        step.write("samples", "", pa.table(samples))
+    return lake
+
+
+def write(folder: Path, rows: str, mapping: str = OPENFACE) -> tuple[Path, Path]:
+    (folder / "134.csv").write_text(rows)
+    (folder / "map.toml").write_text(mapping)
+    return folder / "134.csv", folder / "map.toml"
+
+
+def test_a_file_per_video_is_joined_by_sequence_and_frame_number(clips: Lake, tmp_path: Path) -> None:
+    file, mapping = write(tmp_path, ROWS)
+    summary = ingest_labels(clips, "clips", file, "tool-openface", mapping, frames=Frames("b"))
+    assert (summary.matched, summary.labelled) == (3, 3)
+    rows = clips.read("clips", "labels/tool-openface", ["sample_id", "au12", "au12_intensity"]).to_pylist()
+    assert [(row["sample_id"], row["au12"]) for row in rows] == [
+        ("clips/b/00001", 0),
+        ("clips/b/00002", 1),
+        ("clips/b/00003", 1),
+    ]
+    assert rows[2]["au12_intensity"] == pytest.approx(2.31)
+    assert clips.layer("clips", "labels/tool-openface").facts.rule == "OpenFace 2.2"
+    seen = manifest_table(clips, ["clips"], ["sample_id", "au12_source"], sources=["human", "tool-*"]).to_pylist()
+    assert [row["au12_source"] for row in seen] == [None] * 3 + ["tool-openface"] * 3
+
+
+def test_an_offset_turns_their_numbers_into_ours(clips: Lake, tmp_path: Path) -> None:
+    file, mapping = write(tmp_path, ROWS)
+    with pytest.raises(RejectLimitError, match="have no sample"):
+        ingest_labels(clips, "clips", file, "tool-openface", mapping, frames=Frames("b", 1))
+    summary = ingest_labels(clips, "clips", file, "tool-openface", mapping, frames=Frames("b", 1), max_rejects=1)
+    assert dict(summary.rejects) == {"rating-without-image": 1}
+    rows = clips.read("clips", "labels/tool-openface", ["sample_id", "au12"]).to_pylist()
+    assert rows == [{"sample_id": "clips/b/00002", "au12": 0}, {"sample_id": "clips/b/00003", "au12": 1}]
+
+
+def test_rows_are_found_by_image_and_a_repeated_one_is_refused(clips: Lake, tmp_path: Path) -> None:
+    mapping = '[samples]\nimage = "input"\n[labels.tool-pyfeat]\nexpression = "emotion"\n'
+    file, map_path = write(tmp_path, "input,emotion\nb/00003.jpg,joy\na/00001.jpg,fear\na/00001.jpg,anger\n", mapping)
+    summary = ingest_labels(clips, "clips", file, "tool-pyfeat", map_path, max_rejects=0.5)
+    assert dict(summary.rejects) == {"duplicate-key": 1}
+    rows = clips.read("clips", "labels/tool-pyfeat", ["sample_id", "expression"]).to_pylist()
+    assert rows == [
+        {"sample_id": "clips/a/00001", "expression": "fear"},
+        {"sample_id": "clips/b/00003", "expression": "happiness"},
+    ]
+
+
+@pytest.mark.parametrize("source", ["co-mine", "teacher-x", "openface", "Tool-x"])
+def test_a_name_that_says_another_origin_is_refused(clips: Lake, tmp_path: Path, source: str) -> None:
+    file, mapping = write(tmp_path, ROWS, OPENFACE.replace("tool-openface", "tool-x"))
+    with pytest.raises(LabelRuleError, match="label source"):
+        ingest_labels(clips, "clips", file, source, mapping)
+
+
+def test_a_map_without_a_key_or_with_another_source_is_refused(clips: Lake, tmp_path: Path) -> None:
+    file, mapping = write(tmp_path, ROWS, '[labels.tool-x]\nau = "AU*_c"\n')
+    with pytest.raises(LabelRuleError, match="finds its sample"):
+        ingest_labels(clips, "clips", file, "tool-x", mapping)
+    with pytest.raises(LabelRuleError, match=r"exactly \[labels.tool-y\]"):
+        ingest_labels(clips, "clips", file, "tool-y", mapping)
+    with pytest.raises(DatasetError, match="column map"):
+        ingest_labels(clips, "clips", file, "tool-y", tmp_path / "none.toml")
