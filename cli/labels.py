@@ -13,8 +13,8 @@ from cli.session import session
 
 
 @with_examples(
-    ("affect ingest-labels rafdb au.csv --source tool-pyfeat --map pyfeat.toml", ""),
-    ("affect ingest-labels affwild2 134.csv --source tool-of --map of.toml --sequence 134", ""),
+    ("affect ingest-labels rafdb au.csv --source tool-pyfeat --map a.toml", ""),
+    ("affect ingest-labels affwild2 7.csv --source tool-x --map x.toml --sequence 7", ""),
 )
 def ingest_labels(
     context: typer.Context,
