@@ -44,8 +44,10 @@ _NPY, _PLUS, _FOLDERS = "npy release", "AffectNet+", "repack (third party, class
 _EDITIONS = {"csv": "the CSVs", "npy": _NPY, "plus": _PLUS, "folders": _FOLDERS}
 _WHOLE = (_MANUAL, _BOTH, _PLUS)
 _OFFERED, _UNIT = {"expression": CLASSES}, {"expression": "frame", "va": "frame"}
-_RULE = "one class, valence and arousal per face, by one annotator; none of these, uncertain and no face as face_status"
-_POINTS = "68 points by a tool of the maintainers"
+_RULE = "one class, valence and arousal per face; none of these, uncertain and no face as face_status"
+_POINTS = "68 points as released, made by a tool [inferred]"
+_NETWORK = "rows of the automatic CSV: class and ratings by a ResNeXt trained on the manual ones"
+_SOFT = "soft labels and the class that is likeliest by them, and ratings of faces that nobody labelled, of AffectNet+"
 _BASE = "0 [inferred: nothing says; made by an OpenCV-style tool]"
 
 CARD = Card(
@@ -56,8 +58,8 @@ CARD = Card(
     tasks=("expression", "va", "landmarks"),
     labellings=(
         Labelling("human", _OFFERED, _UNIT, f"{_RULE}; provenance: manual"),
-        Labelling("auto", _OFFERED, {**_UNIT, "landmarks": "frame"}, f"{_POINTS}; provenance: automatic",
-                  landmark_base=_BASE),
+        Labelling("auto", _OFFERED, {**_UNIT, "landmarks": "frame"},
+                  f"{_POINTS}; {_NETWORK}; {_SOFT}; provenance: automatic", landmark_base=_BASE),
     ),
     protocols=(
         ProtocolCard("official", ("human",), about="the maintainers' training and validation lists; the test set was "
@@ -167,9 +169,8 @@ def _lists_found(folder: Folder, lists: dict[str, str]) -> Distribution:
     warnings = [f"{path} is left out: its pictures are not there" for path in without]
     if by_people:
         warnings += [f"{name} is not there" for name in ("training.csv", "validation.csv") if name not in lists]
-    network = "; rows of the automatic CSV: class and ratings by a ResNeXt trained on the manual ones"
-    rule = f"{_POINTS}{network if by_network else ''}; provenance: automatic"
-    auto = replace(CARD.labelling("auto"), rule=rule)
+    rule = f"{_POINTS}{f'; {_NETWORK}' if by_network else ''}; provenance: automatic"
+    auto = _auto(rule, affect=by_network)
     paths = tuple(part.path for part in parts)
     return Distribution(folder, variant, paths, {"lists": paths}, tuple(warnings), _labellings(auto, human=by_people))
 
@@ -179,11 +180,17 @@ def _items_found(folder: Folder, halves: list[Half], variant: str, suffix: str, 
     files = [path for half in halves for path in (*annotation_files(folder, half, suffix), half.rows) if path]
     third = [path for deep in ("", "*/", "*/*/") for path in folder.files.folders(f"{deep}test_set")]
     warnings = [f"{path} is not read: no test set was ever released" for path in third]
-    soft = "; soft labels, and ratings of faces that nobody labelled, as AffectNet+ releases them"
-    rule = f"{_POINTS}, in the 224 x 224 crops{soft if variant == _PLUS else ''}; provenance: automatic"
-    auto = replace(CARD.labelling("auto"), rule=rule)
+    soft = f"; {_SOFT}" if variant == _PLUS else ""
+    rule = f"{_POINTS}, in the 224 x 224 crops{soft}; provenance: automatic"
+    auto = _auto(rule, affect=variant == _PLUS)
     parts = {"halves": tuple(half.path for half in halves)}
     return Distribution(folder, variant, tuple(files), parts, tuple(warnings), _labellings(auto))
+
+
+def _auto(rule: str, *, affect: bool) -> Labelling:
+    """The source `auto`, with classes and ratings or with points alone."""
+    auto = replace(CARD.labelling("auto"), rule=rule)
+    return auto if affect else replace(auto, offered={}, unit={"landmarks": "frame"})
 
 
 def _labellings(auto: Labelling, *, human: bool = True) -> tuple[Labelling, ...]:
@@ -204,6 +211,12 @@ def _classes_found(folder: Folder, places: list[ClassFolder]) -> Distribution:
     human = Labelling("human", _OFFERED, {"expression": "frame"}, rule)
     third = sorted({place.path.rpartition("/")[0] for place in places if place.split == "test"})
     warnings = [f"{path} is no split of AffectNet: it has no role" for path in third]
+    if not 0.99 * _CODED <= sum(counts) <= 1.01 * _CODED:
+        codes = ", ".join(f"{code} {name}" for code, name in enumerate(CLASSES))
+        warnings.append(
+            f"{sum(counts):,} training pictures cannot tell whether the folders are numbered by AffectNet's codes, as "
+            f"they are read: {codes}; copies in alphabetical order exist"
+        )
     parts = {"classes": tuple(place.path for place in places)}
     return Distribution(folder, _FOLDERS, (), parts, tuple(warnings), (human,))
 

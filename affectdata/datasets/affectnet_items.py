@@ -109,10 +109,11 @@ def item_block(
 
 @dataclass(frozen=True)
 class Listed:
-    """Class and rating in each row of the original CSV, to check that an id is the number of its row [inferred]."""
+    """What each row of the original CSV says, to check that an id is the number of its row [inferred]."""
 
     about: str
     names: pa.Array
+    statuses: pa.Array
     ratings: Mapping[str, NDArray[np.float64]]
 
     @staticmethod
@@ -126,7 +127,8 @@ class Listed:
             cells = Cells(table.columns["expression"], table.columns["valence"], table.columns["arousal"],
                           lambda _, mask: [""] * int(mask.sum()))  # fmt: skip
             found = said(cells, quiet)
-            pieces.append(pa.table({"name": found.names, "valence": found.valence, "arousal": found.arousal}))
+            pieces.append(pa.table({"name": found.names, "status": found.status, "valence": found.valence,
+                                    "arousal": found.arousal}))  # fmt: skip
             numbers.append(table.rows)
         if not numbers:
             return None
@@ -134,14 +136,17 @@ class Listed:
         place = np.full(int(rows.max(initial=-1)) + 1, -1)
         place[rows] = np.arange(len(rows))
         by_row = pa.concat_tables(pieces).combine_chunks().take(pa.array(place, mask=place < 0))
-        names = by_row.column("name").combine_chunks()
-        return Listed(half.rows, names, {name: _floats(by_row.column(name)) for name in ("valence", "arousal")})
+        names, statuses = (by_row.column(name).combine_chunks() for name in ("name", "status"))
+        ratings = {name: _floats(by_row.column(name)) for name in ("valence", "arousal")}
+        return Listed(half.rows, names, statuses, ratings)
 
     def refused(self, half: Half, ids: NDArray[np.int64], labels: Said, reject: Reject) -> NDArray[np.bool_]:
         """Mask of items whose class or rating is not that of their row; they are refused as `id-mismatch`."""
         beyond = ids >= len(self.names)
         at = pa.array(np.where(beyond, 0, ids), mask=beyond)
         unlike = beyond | as_mask(pc.not_equal(pc.take(self.names, at), labels.names))
+        # A row without a class is none for an item that has one.
+        unlike |= as_mask(pc.not_equal(pc.take(self.statuses, at), labels.status))
         for name, values in self.ratings.items():
             theirs = _floats(pc.take(pa.array(values), at))
             unlike |= np.abs(_floats(getattr(labels, name)) - theirs) > _NEAR

@@ -29,7 +29,7 @@ _KINDS = {"expression": "exp", "valence": "val", "arousal": "aro"}
 
 # A whole header as numpy writes it: {'descr': '<f8', 'fortran_order': False, 'shape': (136,), }
 _HEADER = re.compile(
-    rb"\x93NUMPY(?:\x01\x00..|[\x02\x03]\x00....)\{'descr': '([^']{1,20})', 'fortran_order': (?:True|False), "
+    rb"\x93NUMPY(?:\x01\x00..|[\x02\x03]\x00....)\{'descr': '([^']{1,20})', 'fortran_order': (True|False), "
     rb"'shape': \(([0-9L, ]{0,40})\), \} *\n",
     re.DOTALL,
 )
@@ -77,7 +77,7 @@ def _block(
 
 
 def npy_values(data: bytes) -> NDArray[np.generic] | str:
-    """The values of a small npy file, flat; or `unsafe-file` for pickled content, `bad-number` for anything else.
+    """The values of a small npy file; or `unsafe-file` for pickled content, `bad-number` for anything else.
 
     Says what `numpy.load(file, allow_pickle=False)` does, in half its time (27,000 files a second of one core): headers
     other than those of plain numbers and text are not interpreted at all, and `frombuffer` cannot make objects.
@@ -89,11 +89,11 @@ def npy_values(data: bytes) -> NDArray[np.generic] | str:
     if start + int.from_bytes(data[8:start], "little") != head.end():
         return "bad-number"
     kind = np.dtype(head[1].decode())
-    sizes = [int(size) for size in head[2].replace(b"L", b"").replace(b" ", b"").split(b",") if size]
+    sizes = [int(size) for size in head[3].replace(b"L", b"").replace(b" ", b"").split(b",") if size]
     count, body = int(np.prod(sizes, dtype=object)), data[head.end() :]
     if not 0 < count <= 1_000 or kind.itemsize == 0 or len(body) != count * kind.itemsize:
         return "bad-number"
-    return np.frombuffer(body, kind)
+    return np.frombuffer(body, kind).reshape(sizes, order="F" if head[2] == b"True" else "C")
 
 
 def _is_pickled(data: bytes) -> bool:
@@ -135,7 +135,11 @@ def _fill(row: NDArray[np.float32], folder: Folder, path: str, reject: Reject) -
         found = values.astype(np.float32)
     except ValueError:
         found = np.empty(0, np.float32)
-    if found.size != 136 or np.isnan(found).any() or bad_points(found[None])[0]:
-        reject(path, "bad-landmarks", f"{values.size} values of {values.dtype}, expected 136 coordinates")
+    # Two rows of 68 would be all x, then all y.
+    flat = found.ravel()
+    right = found.shape in ((136,), (1, 136), (68, 2))
+    if not right or np.isnan(flat).any() or bad_points(flat[None])[0]:
+        about = f"{' x '.join(map(str, values.shape))} values of {values.dtype}"
+        reject(path, "bad-landmarks", f"{about}, expected 136 coordinates, x y x y ...")
         return
-    row[:] = found
+    row[:] = flat

@@ -231,6 +231,22 @@ def test_npy_values_are_read_as_text_bytes_or_numbers(
     assert rows(lake, "labels/auto")["npy/train/000010"]["landmarks"] == list(range(136))
 
 
+def test_points_of_an_npy_file_are_pairs_whatever_its_memory_order(lake: Lake, ingested: Run) -> None:
+    pairs = np.arange(136.0).reshape(68, 2)
+    tree = items("train_set", 0, 6, 0.5, 0.5, pairs) | items("train_set", 1, 6, 0.5, 0.5, np.asfortranarray(pairs))
+    summary = ingested("affectnet", tree | items("train_set", 2, 6, 0.5, 0.5, np.ascontiguousarray(pairs.T)))
+    assert rejects(summary) == {"bad-landmarks": 1}  # all x, then all y, are no pairs
+    auto = rows(lake, "labels/auto")
+    assert auto["npy/train/000000"]["landmarks"] == auto["npy/train/000001"]["landmarks"] == list(range(136))
+    assert "npy/train/000002" not in auto
+
+
+def test_a_release_with_points_alone_offers_no_classes_by_machine(lake: Lake, ingested: Run) -> None:
+    ingested("affectnet", items("train_set", 0, 6, 0.5, 0.5))
+    facts = lake.layer("affectnet", "labels/auto").facts
+    assert (facts.unit, facts.offered) == ({"landmarks": "frame"}, {})
+
+
 def test_pickled_npy_is_refused_with_what_to_do_and_never_loaded(lake: Lake, ingested: Run) -> None:
     tree = items("train_set", 1, 6, 0.5, 0.5) | items("train_set", 2, 6, 0.5, 0.5)
     tree["train_set/annotations/1_val.npy"] = pickle.dumps(0.5)
@@ -267,6 +283,14 @@ def test_an_id_that_is_not_its_row_of_the_list_is_refused(lake: Lake, ingested: 
     assert set(rows(lake, "samples")) == {"npy/train/000001"}
     with pytest.raises(DatasetError, match="--edition plus: that release of AffectNet is not in"):
         ingested("affectnet", {}, edition="plus")
+
+
+def test_a_class_where_the_row_of_the_list_has_none_is_an_id_mismatch(lake: Lake, ingested: Run) -> None:
+    tree = {"training.csv": csv(*LINES)} | {path: text for path, text in TREE.items() if path.startswith(IMAGES)}
+    # Row 1 is uncertain and has no rating to differ from.
+    tree |= items("train_set", 0, 1, 0.785714, -0.055556) | items("train_set", 1, 3, 0.5, 0.5)
+    assert rejects(ingested("affectnet", tree, edition="npy")) == {"id-mismatch": 1}
+    assert set(rows(lake, "samples")) == {"npy/train/000000"}
 
 
 def test_blocks_stay_small_and_say_the_same(monkeypatch: pytest.MonkeyPatch, lake: Lake, ingested: Run) -> None:
@@ -353,6 +377,11 @@ def test_full_class_folders_in_another_order_are_refused(tmp_path: Path) -> None
     assert not affectnet.contradicts_codes([counts[o] // 2 for o in swapped])
 
 
+def test_of_a_part_of_the_class_folders_the_user_is_told_what_the_numbers_are_taken_for(ingested: Run) -> None:
+    summary = ingested("affectnet", {f"train/{code}/{code + 10}.jpg": "" for code in range(8)})
+    assert any("0 neutral, 1 happiness, 2 sadness" in warning for warning in summary.warnings)
+
+
 def test_six_class_folders_of_other_datasets_are_not_taken(tmp_path: Path) -> None:
     def found(names: dict[str, str]) -> object:
         files = {place: {name: 1} for place, name in names.items()}
@@ -421,7 +450,8 @@ def test_npy_bytes_are_what_numpy_says_or_refused(data: bytes) -> None:
         warnings.simplefilter("ignore")
         wanted = np.load(io.BytesIO(data), allow_pickle=False)
     assert found.dtype == wanted.dtype
-    assert found.tobytes() == wanted.tobytes("A")
+    assert found.shape == wanted.shape
+    assert found.tobytes() == wanted.tobytes()
 
 
 @pytest.mark.fuzz
@@ -444,8 +474,9 @@ def test_an_npy_header_of_another_length_than_it_says_is_refused() -> None:
     assert npy_values(data[:8] + b"\x00\x00" + data[10:]) == "bad-number"
 
 
-@pytest.mark.parametrize("value", ["3", 3, 0.5, True, np.float16(1), np.array(["3"]), np.arange(136.0).reshape(68, 2)])
+@pytest.mark.parametrize("value", ["3", 3, 0.5, True, np.float16(1), np.array(["3"]), np.arange(136.0).reshape(68, 2),
+                                   np.arange(6.0).reshape(3, 2).T])  # fmt: skip
 def test_plain_npy_files_are_read_as_numpy_reads_them(value: object) -> None:
     found = npy_values(npy(value))
     assert not isinstance(found, str)
-    assert found.tolist() == np.load(io.BytesIO(npy(value)), allow_pickle=False).ravel().tolist()
+    assert found.tolist() == np.load(io.BytesIO(npy(value)), allow_pickle=False).tolist()
