@@ -14,7 +14,7 @@ from cli.session import session
 
 @with_examples(
     ("affect ingest-labels rafdb au.csv --source tool-pyfeat --map a.toml", ""),
-    ("affect ingest-labels affwild2 7.csv --source tool-x --map x.toml --sequence 7", ""),
+    ("affect ingest-labels bp4d 7.csv --source tool-x --map x.toml --sequence 7", ""),
 )
 def ingest_labels(
     context: typer.Context,
