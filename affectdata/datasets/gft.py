@@ -90,6 +90,7 @@ def find(folder: Folder) -> Distribution | None:
     folders = {path.rpartition("/")[0] for path in named}
     odd = [path for path in paths if path not in named and path.rpartition("/")[0] in folders]
     parts = {kind: tuple(p for p in named if _kind(p, folder.options["coding"]) == kind) for kind in KINDS}
+    _refuse_doubles([path for path in named if not _told(path)], folder.options["coding"])
     warnings = ["experimental: nobody could verify GFT's layout; compare some frames with the files before use"]
     videos = [p for p in folder.files if p.lower().endswith(_VIDEOS) and _PERSON.search(_name(p))]
     if videos and not folder.options["video-start"]:
@@ -154,8 +155,7 @@ def _labels(frames: NDArray[np.int64], coded: Mapping[str, Coded]) -> pa.Table:
 
 
 def _kind(path: str, wanted: str) -> str:
-    words = set(re.split("[^a-z]+", path.lower()))
-    found = [kind for kind, names in KINDS.items() if words & set(names)]
+    found = _told(path)
     if len(found) == 1 or (wanted and not found):
         return found[0] if found else wanted
     raise DatasetError(
@@ -165,6 +165,25 @@ def _kind(path: str, wanted: str) -> str:
         + ", ".join(word for names in KINDS.values() for word in names),
         then="add --coding occurrence or --coding intensity for files that do not say it",
     )
+
+
+def _told(path: str) -> list[str]:
+    """The coding kinds that a path names."""
+    words = set(re.split("[^a-z]+", path.lower()))
+    return [kind for kind, names in KINDS.items() if words & set(names)]
+
+
+def _refuse_doubles(paths: Sequence[str], coding: str) -> None:
+    """Raise where `--coding` would make two tables of one participant the same kind: one of them is another."""
+    first: dict[str, str] = {}
+    for path in paths:
+        if first.setdefault(_person(path), path) != path:
+            raise DatasetError(
+                f"--coding {coding} would read two tables of {_person(path)} as {coding} (ambiguous-variant)",
+                found=f"{first[_person(path)]}, {path}",
+                expected="one kind of table without a word for its kind in its path",
+                then="rename the folders to occurrence and intensity",
+            )
 
 
 def _test_subjects(path: str, there: set[str]) -> str:

@@ -77,6 +77,13 @@ def test_a_path_that_names_no_kind_needs_the_users_word(lake: Lake, ingested: Ru
     assert labels(lake) == {"gft/001A/0001": {"au06_intensity": 1.0}}
 
 
+def test_the_users_word_for_a_kind_never_covers_two_tables_of_one_person(ingested: Run) -> None:
+    # IntensCodes comes first: its codes 0 and 1 would pass for occurrence.
+    tree = {"IntensCodes/001A.csv": "frame,AU6\n1,1\n", "OccCodes/001A.csv": "frame,AU6\n1,0\n"}
+    with pytest.raises(DatasetError, match=r"IntensCodes/001A\.csv, OccCodes/001A\.csv[\s\S]*rename the folders"):
+        ingested("gft", tree, coding="occurrence")
+
+
 def test_without_a_header_the_user_names_the_columns(lake: Lake, ingested: Run) -> None:
     tree = {"occ/001A.csv": "1,0,1\n2,1,1\n"}
     for given_ in ({}, {"columns": "1"}, {"columns": "1,1"}, {"columns": "1,99"}):
