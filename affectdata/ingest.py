@@ -36,6 +36,7 @@ Progress = Callable[[str, int, int], None]
 """Called with the step in words, how much of it is done, and how much there is (0: unknown)."""
 
 _CHUNK = 1 << 22
+_PATHS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -122,8 +123,9 @@ def fingerprint(
         tell("hashing annotations", done + 1, len(distribution.annotations))
     annotations = frozenset(distribution.annotations)
     media = [path for path in folder.files.media() if path not in annotations]
-    for path in media:
-        digest.update(f"{path} {folder.files.size(path)}\n".encode())
+    for start in range(0, len(media), _PATHS):
+        some = media[start : start + _PATHS]
+        digest.update("".join([f"{path} {folder.files.size(path)}\n" for path in some]).encode())
     if not rehash:
         return Fingerprint(digest.hexdigest())
     content = hashlib.blake2b(digest_size=16)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 
@@ -156,10 +157,17 @@ def write_layer(path: Path, kind: str, tables: Iterable[pa.Table], facts: LayerF
     repeating = [f.name for f in target if f.type in (pa.string(), pa.int8()) and f.name != "sample_id"]
     tally = Tally()
     with pq.ParquetWriter(path, target, compression="zstd", use_dictionary=repeating) as writer:
-        for rows in _row_groups(_in_order(tables, kind, about)):
-            piece = schema.conform(rows, kind, about)
-            writer.write_table(piece.replace_schema_metadata(target.metadata), row_group_size=ROW_GROUP)
-            tally.add(piece)
+        # One row group is encoded and compressed while the next one is made and checked.
+        with ThreadPoolExecutor(1) as pool:
+            written: Future[None] | None = None
+            for rows in _row_groups(_in_order(tables, kind, about)):
+                piece = schema.conform(rows, kind, about).replace_schema_metadata(target.metadata)
+                if written:
+                    written.result()
+                written = pool.submit(writer.write_table, piece, row_group_size=ROW_GROUP)
+                tally.add(piece)
+            if written:
+                written.result()
         if kind in ("samples", "labels"):
             writer.add_key_value_metadata({TALLY_KEY: tally.to_json()})
     return tally.rows

@@ -163,7 +163,7 @@ def _labels(table: pa.Table, classes: tuple[object, ...], lines: _Lines) -> pa.T
     """Codes as labels: -5 in either field of VA, -1 of EXPR and of each AU are unknown."""
     columns: dict[str, pa.Array] = {}
     values = {
-        name: pc.fill_null(column, -5 if name in VA_HEADER else -1).combine_chunks().to_numpy()
+        name: _filled(column, -5 if name in VA_HEADER else -1)
         for name, column in zip(table.column_names, table.columns, strict=True)
     }
     if affect := {name: values.pop(name) for name in VA_HEADER if name in values}:
@@ -174,12 +174,19 @@ def _labels(table: pa.Table, classes: tuple[object, ...], lines: _Lines) -> pa.T
             unknown |= outside
         columns |= {name: pa.array(column, mask=unknown) for name, column in affect.items()}
     for name, column in values.items():
-        classed = name == "expression"
-        wrong = (column < -1) | (column >= (len(classes) if classed else 2))
-        lines.refuse(wrong, "unknown-code", name, column)
-        unknown = wrong | (column < 0)
-        if classed:
-            columns[name] = pa.array(classes, pa.string()).take(pa.array(column, mask=unknown))
+        names = classes if name == "expression" else ("absent", "present")
+        unknown = column < 0
+        if len(column) and not -1 <= column.min() <= column.max() < len(names):
+            wrong = (column < -1) | (column >= len(names))
+            lines.refuse(wrong, "unknown-code", name, column)
+            unknown |= wrong
+        if name == "expression":
+            columns[name] = pa.array(names, pa.string()).take(pa.array(column, mask=unknown))
         else:
             columns[name] = pa.array(np.where(unknown, 0, column).astype(np.int8), mask=unknown)
     return pa.table(columns)
+
+
+def _filled(column: pa.ChunkedArray, unknown: int) -> NDArray[np.float32 | np.int32]:
+    values: NDArray[np.float32 | np.int32] = (pc.fill_null(column, unknown) if column.null_count else column).to_numpy()
+    return values

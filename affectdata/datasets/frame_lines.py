@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import math
 import re
 from collections.abc import Iterator, Sequence
@@ -68,7 +67,7 @@ def _parsed(body: bytes, schema: pa.Schema) -> pa.Table | None:
     parsing = pa_csv.ParseOptions(quote_char=False, ignore_empty_lines=False)
     converting = pa_csv.ConvertOptions(column_types=schema, null_values=[""])
     try:
-        return pa_csv.read_csv(io.BytesIO(body), reading, parsing, converting)
+        return pa_csv.read_csv(pa.BufferReader(body), reading, parsing, converting)
     except pa.ArrowInvalid:
         return None
 

@@ -251,7 +251,8 @@ def as_mask(array: pa.Array | pa.ChunkedArray) -> NDArray[np.bool_]:
     """A boolean Arrow array as numpy; NULL is False."""
     if isinstance(array, pa.ChunkedArray):
         array = array.combine_chunks()
-    mask: NDArray[np.bool_] = pc.fill_null(array, False).to_numpy(zero_copy_only=False).astype(bool)
+    known = pc.fill_null(array, False) if array.null_count else array
+    mask: NDArray[np.bool_] = known.to_numpy(zero_copy_only=False).astype(bool, copy=False)
     return mask
 
 
