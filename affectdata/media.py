@@ -258,8 +258,8 @@ def _csv_pixels(file: Path, about: str, member: str) -> Image:
 class _Video:
     """One open video of this thread, and the frame that comes next."""
 
-    def __init__(self, file: Path, keeps: object) -> None:
-        self.file, self._keeps = file, keeps
+    def __init__(self, file: Path, stamp: tuple[int, int], keeps: object) -> None:
+        self.file, self.stamp, self._keeps = file, stamp, keeps
         self.capture = _opencv().VideoCapture(str(file))
         self.next = 0
 
@@ -269,9 +269,10 @@ def _video_frame(file: Path, about: str, frame: int, keeps: object = None) -> Im
     cv2 = _opencv()
     if not file.is_file():
         raise MediaError("missing-video", about)
+    stamp = _stamp(file)
     video: _Video | None = getattr(_local, "video", None)
-    if video is None or video.file != file or video.next > frame:
-        video = _local.video = _Video(file, keeps)
+    if video is None or (video.file, video.stamp) != (file, stamp) or video.next > frame:
+        video = _local.video = _Video(file, stamp, keeps)
     if not video.capture.isOpened():
         raise MediaError("undecodable-image", f"{about}: no video that can be opened")
     image = None

@@ -30,6 +30,7 @@ class Mounts:
     Attributes:
         archives: Path of each archive, and the folder in which its entries appear.
         owners: Folder -> file name -> number of the archive that holds it.
+        indexes: Directory of each archive.
         refused: Where, reject code, detail.
         unreadable_names: Of entries, escaped.
         warnings: What the user should know.
@@ -37,6 +38,7 @@ class Mounts:
 
     archives: list[tuple[str, str]] = field(default_factory=list)
     owners: dict[str, dict[str, int]] = field(default_factory=dict)
+    indexes: list[Index] = field(default_factory=list)
     refused: list[tuple[str, str, str]] = field(default_factory=list)
     unreadable_names: list[str] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -49,6 +51,13 @@ class Mounts:
             return None
         file, base = self.archives[number]
         return file, path[len(base) + 1 :] if base else path
+
+    def differs(self, folder: str, name: str, crc: int) -> bool:
+        """Whether a listed file is an entry of a zip with another checksum than this one; of others nobody can say."""
+        if (found := self.origin(f"{folder}/{name}" if folder else name)) is None:
+            return False
+        theirs = self.indexes[self.owners[folder][name]].place(found[1])[4]
+        return crc >= 0 and theirs >= 0 and crc != theirs
 
 
 def mount(root: Path, folders: Folders) -> Mounts:
@@ -92,17 +101,21 @@ def _open_into(folders: Folders, mounts: Mounts, path: str, index: Index, unpack
     base = "/".join(part for part in (path.rpartition("/")[0], inside) if part)
     prefix, number = f"{base}/" if base else "", len(mounts.archives)
     mounts.archives.append((path, base))
-    differ = 0
+    differ = same = 0
     for folder in index.folders:
         folders.setdefault(prefix + folder, {})
     for entry, row in index.rows.items():
         folder, _, name = (prefix + entry).rpartition("/")
         size, names = index.size[row], folders.setdefault(folder, {})
         if name in names:
-            differ += names[name] != size
+            is_same = names[name] == size and not mounts.differs(folder, name, index.crc[row])
+            same, differ = same + is_same, differ + (not is_same)
             continue
         names[name] = size
         mounts.owners.setdefault(folder, {})[name] = number
+    mounts.indexes.append(index)
+    if same:
+        mounts.warnings.append(f"{path}: {same:,} entries are not read: files of their names and sizes lie there")
     if differ:
         mounts.warnings.append(f"{path}: {differ:,} entries are not read: other files of their names lie there")
     if nested := [name for name in index.rows if name.lower().endswith(READABLE) or _is_other(name)]:

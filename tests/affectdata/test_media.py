@@ -169,6 +169,18 @@ def test_frames_of_a_video_come_in_any_order(tmp_path: Path) -> None:
     assert reason(tmp_path, "b.avi", None, 0) == "missing-video"
 
 
+def test_a_video_that_is_replaced_is_opened_anew(tmp_path: Path) -> None:
+    import cv2
+
+    for level, count in ((20, 3), (200, 4)):
+        writer = cv2.VideoWriter(str(tmp_path / "a.avi"), cv2.VideoWriter.fourcc(*"MJPG"), 25.0, (64, 48))
+        for _ in range(count):
+            writer.write(np.full((48, 64, 3), level, np.uint8))
+        writer.release()
+        frame = 0 if level == 20 else 2
+        assert media.decode(tmp_path, "a.avi", None, frame).mean() == pytest.approx(level, abs=6)
+
+
 def test_the_pixel_hash_is_of_pixels_and_shape_alone() -> None:
     gray = PIXELS[..., 0]
     assert media.pixel_hash(gray) == media.pixel_hash(np.dstack([gray] * 3))

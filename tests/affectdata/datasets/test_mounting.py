@@ -235,3 +235,13 @@ def test_a_forked_process_does_not_remove_the_temporary_files_of_its_parent(tmp_
         spooled(tmp_path / "z.zip", f"t/{n}.txt")
     gc.collect()
     assert not path.exists()
+
+
+def test_of_two_archives_with_one_name_the_user_is_told_even_where_sizes_agree(tmp_path: Path) -> None:
+    zip_of(tmp_path / "a.zip", {"top/1_exp.npy": b"3", "top/2_exp.npy": b"4", "top/x.txt": b""})
+    zip_of(tmp_path / "b.zip", {"top/1_exp.npy": b"6", "top/2_exp.npy": b"4", "top/y.txt": b""})
+    files = list_files(tmp_path)
+    assert Folder(tmp_path, files).read_bytes("top/1_exp.npy") == b"3"
+    told = " ".join(files.warnings)
+    assert "b.zip: 1 entries are not read: files of their names and sizes lie there" in told
+    assert "b.zip: 1 entries are not read: other files of their names lie there" in told
