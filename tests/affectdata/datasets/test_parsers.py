@@ -7,7 +7,8 @@ import io
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from fuzzing import FUZZ
+from hypothesis import given
 from hypothesis import strategies as st
 
 from affectdata.datasets import text as parsers
@@ -20,8 +21,9 @@ cell = st.text(st.characters(codec="utf-8", exclude_characters='\r\n",'), max_si
 text_bytes = st.one_of(st.binary(max_size=300), st.text(max_size=300).map(lambda text: text.encode()))
 
 
+@pytest.mark.fuzz
+@FUZZ
 @given(text_bytes)
-@settings(max_examples=400, deadline=None)
 def test_csv_of_any_bytes_gives_a_table_or_one_of_our_errors(data: bytes) -> None:
     reject = Reject()
     try:
@@ -36,8 +38,9 @@ def test_csv_of_any_bytes_gives_a_table_or_one_of_our_errors(data: bytes) -> Non
 quoted = st.lists(st.sampled_from([b'"', b",", b"\n", b"\r\n", b"\r", b"a", b" ", b'"b,"', b"\xe9"]), max_size=60)
 
 
+@pytest.mark.fuzz
+@FUZZ
 @given(quoted.map(b"".join) | text_bytes, st.sampled_from([1, 7, 1000]))
-@settings(max_examples=800, deadline=None)
 def test_every_line_of_any_bytes_is_a_row_or_a_reject(data: bytes, size: int) -> None:
     reject, streamed = Reject(), Reject()
     table = csv_table(b"a,b\n" + data, "t.csv", reject)
@@ -65,8 +68,9 @@ def test_a_table_beyond_what_arrow_can_take_is_refused_with_its_size(monkeypatch
         csv_table(b"a,b\n" + b"1,2\n" * 3, "big.csv", Reject())
 
 
+@pytest.mark.fuzz
+@FUZZ
 @given(st.lists(st.lists(cell, min_size=1, max_size=4), max_size=12), st.sampled_from(["\n", "\r\n"]), st.booleans())
-@settings(max_examples=300, deadline=None)
 def test_every_csv_row_is_a_row_or_a_reject(rows: list[list[str]], end: str, final: bool) -> None:
     body = [",".join(row) for row in rows]
     text = end.join(["a,b", *body]) + (end if final else "")
@@ -106,8 +110,9 @@ def test_integers_and_numbers_keep_unknown_apart_from_bad() -> None:
     assert np.flatnonzero(bad).tolist() == [3, 6, 7]
 
 
+@pytest.mark.fuzz
+@FUZZ
 @given(st.lists(st.one_of(st.none(), st.text(max_size=12), st.floats().map(str), st.integers().map(str)), max_size=20))
-@settings(max_examples=300, deadline=None)
 def test_no_cell_breaks_the_number_parsers(cells: list[str | None]) -> None:
     column = pa.array([cell and cell.encode("utf-8", "replace").decode() for cell in cells], pa.string())
     for values, bad in (integers(column), numbers(column)):
@@ -126,8 +131,9 @@ def test_lines_do_not_care_about_line_ends() -> None:
     assert list(lines(b"a 1\n\nb 2")) == list(lines(b"a 1\r\n\r\nb 2\r\n")) == wanted
 
 
+@pytest.mark.fuzz
+@FUZZ
 @given(text_bytes)
-@settings(max_examples=300, deadline=None)
 def test_points_of_any_bytes_are_points_or_a_reject(data: bytes) -> None:
     reject = Reject()
     points = read_pts(data, "fuzz.pts", reject, base=1)

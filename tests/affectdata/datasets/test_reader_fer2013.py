@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from fuzzing import FUZZ
+from hypothesis import given
 from hypothesis import strategies as st
 
 from affectdata.datasets import fer2013
@@ -190,8 +191,9 @@ def test_the_real_ferplus_folders_give_the_published_counts(lake: Lake, shared: 
     assert sum(classes["PublicTest"]["expression"].values()) == 3_191
 
 
+@pytest.mark.fuzz
+@FUZZ
 @given(st.binary(max_size=400), st.booleans())
-@settings(max_examples=100, deadline=None)
 def test_any_bytes_in_any_table_end_as_rows_or_rejects(
     tmp_path_factory: pytest.TempPathFactory, data: bytes, cut: bool
 ) -> None:

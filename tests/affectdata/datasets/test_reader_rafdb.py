@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
-from hypothesis import given, settings
+from fuzzing import FUZZ
+from hypothesis import given
 from hypothesis import strategies as st
 
 from affectdata.datasets import rafdb
@@ -130,16 +131,18 @@ def test_the_repack_is_read_by_folder_and_checked_by_its_csv(lake: Lake, ingeste
     assert "repack" in lake.layer("rafdb", "labels/human").facts.rule
 
 
+@pytest.mark.fuzz
+@FUZZ
 @given(st.binary(max_size=200))
-@settings(max_examples=200, deadline=None)
 def test_every_line_of_the_label_list_is_a_label_or_a_reject(data: bytes) -> None:
     reject = Reject()
     found = list(rafdb._label_lines(data, "list.txt", reject))
     assert len([code for _, _, code in found if code]) + len(reject) == len(list(rafdb.lines(data)))
 
 
+@pytest.mark.fuzz
+@FUZZ
 @given(st.binary(max_size=200), st.booleans())
-@settings(max_examples=200, deadline=None)
 def test_no_side_file_breaks_a_sample(data: bytes, tail: bool) -> None:
     reject = Reject()
     rafdb._manual(MANUAL.encode() + data if tail else data, "manual", reject, with_points=True)

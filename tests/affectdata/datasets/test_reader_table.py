@@ -9,7 +9,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from fuzzing import FUZZ
+from hypothesis import given
 from hypothesis import strategies as st
 
 from affectdata.datasets import table
@@ -212,8 +213,9 @@ def test_ckplus_codings_come_without_pictures(lake: Lake, shared: Path, tmp_path
     assert lake.layer("ckfacs", "labels/human").facts.unit == {"expression": "sequence", "au": "sequence"}
 
 
+@pytest.mark.fuzz
+@FUZZ
 @given(st.binary(max_size=300))
-@settings(max_examples=200, deadline=None)
 def test_no_table_raises_anything_but_our_errors(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     root = tmp_path_factory.mktemp("fuzz")
     (root / "t.csv").write_bytes(b"a,b,c\n" + data)
