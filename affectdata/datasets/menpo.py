@@ -29,7 +29,7 @@ KINDS = {68: "semifrontal", 39: "profile"}
 
 _PICTURES = (".jpg", ".jpeg", ".png")
 _SISTERS = ("multipie", "xm2vts", "cofw", "frgc")
-_RULE = "68 points on semi-frontal faces by hand; the 39 of profiles are checked and left out"
+_RULE = "68 points on semi-frontal faces, as released; the 39 of profiles are checked and left out"
 _CHALLENGE, _RERELEASE = "challenge package of 2017", "MenpoBenchmark re-release (Menpo2D)"
 
 CARD = Card(

@@ -32,7 +32,7 @@ _NOTES = {
     "wflw": re.compile(r"list_98pt_rect_attr_.*\.txt"),
 }
 """Kind of file -> its name in small letters."""
-_RULE = "68 points by hand over a fitted model, one face per picture"
+_RULE = "68 points as released, one face per picture"
 _KEYS = "no identities; faces of one photograph share a group, and the release promises no more"
 
 CARD = Card(

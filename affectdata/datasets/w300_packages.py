@@ -36,12 +36,18 @@ def read_dlib(folder: Folder, path: str, reject: Reject) -> Block:
             continue
         for box in image.iter("box"):
             places.append(place)
-            paths.append(f"{base}/{file}".removeprefix("/"))
+            paths.append(stored(folder, f"{base}/{file}".removeprefix("/")))
             points.append(_parts(box, f"{path} {file}", reject))
             boxes.append(_edges(box, f"{path} {file}", reject))
         if image.find("box") is None:
             reject(f"{path} {file}", "missing-annotation", "no box")
     return block_of(places, paths, np.array(points).reshape(-1, 68, 2), np.array(boxes).reshape(-1, 4))
+
+
+def stored(folder: Folder, path: str) -> str:
+    """The path as it is spelled on disk: `image_092 _01` has a blank there, in a list, in both or in neither."""
+    spellings = (path, path.replace(" _", "_"), path.replace("image_092_01", "image_092 _01"))
+    return next((spelling for spelling in spellings if spelling in folder.files), path)
 
 
 def _images(data: bytes, about: str) -> Iterator[ElementTree.Element]:
@@ -107,6 +113,6 @@ def read_hrnet(folder: Folder, path: str, images: str, reject: Reject) -> Block:
     bad = ~np.isfinite(points).all(axis=1) | (np.abs(points) > 1e6).any(axis=1)
     table.refuse(bad, reject, "bad-landmarks", first)
     points[bad] = np.nan
-    names = [f"{images}/{name}".removeprefix("/") for name in table.columns[first].to_pylist()]
+    names = [stored(folder, f"{images}/{name}".removeprefix("/")) for name in table.columns[first].to_pylist()]
     places = [place for place in found if place]
     return block_of(places, names, points.reshape(-1, 68, 2), np.full((len(places), 4), np.nan))

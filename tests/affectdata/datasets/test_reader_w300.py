@@ -124,6 +124,16 @@ def test_hrnet_lists_are_read_by_place_and_never_shifted(lake: Lake, ingested: R
     assert "unknown" in lake.layer("w300", "labels/human").facts.landmark_base
 
 
+@pytest.mark.parametrize(("listed", "there"), [("image_092_01", "image_092 _01"), ("image_092 _01", "image_092_01")])
+def test_a_list_finds_the_picture_with_a_blank_with_or_without_it(
+    listed: str, there: str, lake: Lake, ingested: Run
+) -> None:
+    text = f"a,s,x,y,{','.join(map(str, range(136)))}\nibug/{listed}.jpg,1.83,9,9,{CELLS}\n"
+    tree = {"face_landmarks_300w_valid.csv": text, f"images/ibug/{there}.jpg": ""}
+    assert not ingested("w300", tree).rejects
+    assert rows(lake, "samples")["ibug/image_092_01"]["path"] == f"images/ibug/{there}.jpg"
+
+
 def test_the_base_of_the_boxes_is_told_by_those_around_the_landmarks(lake: Lake, ingested: Run) -> None:
     tight, detector = np.array([0.0, 10, 449.459, 119.344]), np.array([10.0, 20, 30, 40])
     for base, shift in ((1, 0), (0, -1), (None, 40)):
