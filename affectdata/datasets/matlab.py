@@ -39,7 +39,10 @@ class _Element:
         return np.frombuffer(self.data, f"<{_NUMBERS[self.kind]}").astype(np.float64)
 
     def integers(self) -> list[int]:
-        return [int(value) for value in self.numbers()]
+        try:
+            return [int(value) for value in self.numbers()]
+        except OverflowError:
+            raise ValueError("a size that is not finite") from None
 
     def text(self) -> str:
         if self.kind not in _TEXTS:
