@@ -41,7 +41,7 @@ PARTS = tuple(
 _FULL, _FERA = "full release", "FERA 2015 package"
 _KEYS = ("subject", "sequence", "group")
 OFFSET = Option(
-    "frame_offset",
+    "frame-offset",
     "number of a picture minus the AU frame that it shows; which is right where pictures count from 0 is not settled: "
     "0 (FERA-derived code) or -1 (the f-th picture, as BP4D+ loaders have it)",
     "0",
@@ -79,15 +79,17 @@ CARD = Card(
         "put AUCoding and the pictures into one folder; unpack .rar archives",
     ),
     looked_for=("AU_OCC/F001_T1.csv", "AUCoding/F001_T1.csv (FERA 2015)"),
-    tree="""AUCoding/AU_OCC/F001_T1.csv                    (FERA 2015: AUCoding/F001_T1.csv)
+    tree="""AUCoding/AU_OCC/F001_T1.csv
 AUCoding/AU_INT/AU06/F001_T1_AU06.csv
-Sequences(2D+3D)/F001/T1/0000.jpg or F001.zip  (FERA 2015: BP4D-training/F001/T1/2440.jpg)""",
+Sequences(2D+3D)/F001/T1/0000.jpg or Sequences(2D+3D)/F001.zip
+or FERA 2015: AUCoding/F001_T1.csv, AU06/F001_T1_AU06.csv,
+BP4D-training/F001/T1/2440.jpg""",
     subject_key="first part of paths and names: F001-F023, M001-M018",
     group_key="bp4d:F001; the codes of BP4D+ name other people",
     sentinels={"occurrence and intensity files": "9"},
     options=(OFFSET, Option("release", "say so where nothing in the tree tells BP4D from BP4D+", choices=("bp4d",))),
     unverified=("the list of 27 coded AUs", "columns that are not coded hold 9 throughout",
-                "which picture an AU frame is where pictures count from 0: see --frame_offset",
+                "which picture an AU frame is where pictures count from 0: see --frame-offset",
                 "content and base of the 49 2D points (.mat), which are not read", "name of the folder of sequences"),
 )  # fmt: skip
 
@@ -127,7 +129,7 @@ def distribution(folder: Folder, found: Tree, release: Release, variant: str, *m
 def blocks(distribution: Distribution, release: Release, reject: Reject, roles: Roles) -> Iterator[Block]:
     """Every Block of a tree that `find` has recognised."""
     folder, found = distribution.folder, tree(distribution.folder)
-    reading = Reading(folder, release, int(folder.options["frame_offset"]), reject)
+    reading = Reading(folder, release, int(folder.options["frame-offset"]), reject)
     if found is not None:
         yield from reading.blocks(found, places(folder.files, release.last_task), roles)
 
@@ -135,12 +137,12 @@ def blocks(distribution: Distribution, release: Release, reject: Reject, roles: 
 def _warnings(folder: Folder, found: Tree, where: Places) -> Iterator[str]:
     if not found.intensity:
         yield "no AU_INT/AUxx folders: intensities stay unknown"
-    from_zero, offset = counted_from_zero(folder.files, where), folder.options["frame_offset"]
+    from_zero, offset = counted_from_zero(folder.files, where), folder.options["frame-offset"]
     if from_zero:
         yield (
-            f"{len(from_zero)} of {len(where.folders)} picture folders count from 0 without a gap, such as "
+            f"{len(from_zero)} of {len(where.folders)} picture folders count from 0, such as "
             f"{from_zero[0]}: AU frame f was taken as picture f{offset if offset != '0' else ''}; which is right is "
-            "not settled, so look at some frames, and choose --frame_offset 0 or --frame_offset -1"
+            "not settled, so look at some frames, and choose --frame-offset 0 or --frame-offset -1"
         )
     if where.unread:
         yield f"{len(where.unread)} .rar archives such as {where.unread[0]} are not read: unpack them"

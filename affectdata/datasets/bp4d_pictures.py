@@ -67,13 +67,12 @@ def places(files: Listing, last_task: int) -> Places:
 
 
 def counted_from_zero(files: Listing, where: Places) -> list[str]:
-    """Folders whose pictures are numbered 0, 1, 2, ... without a gap: there AU frame 1 may be picture 0 or 1."""
-    found = []
-    for path in where.folders.values():
-        numbers = {int(stem) for name in files.names(path) if _is_picture(name) and (stem := _stem(name))}
-        if numbers == set(range(len(numbers))):
-            found.append(path)
-    return sorted(found)
+    """Folders with a picture of number 0: there AU frame 1 may be picture 0 or 1."""
+    return sorted(
+        path
+        for path in where.folders.values()
+        if any(not stem.strip("0") for name in files.names(path) if _is_picture(name) and (stem := _stem(name)))
+    )
 
 
 def in_folder(folder: Folder, path: str, reject: Reject) -> Pictures:

@@ -65,12 +65,17 @@ class Reading:
         """A Block per sequence that has AU files or pictures."""
         last = self.release.last_task
         coded = sequence_files(self.folder, tree.occurrence, last, self.reject)
-        levels = {au: sequence_files(self.folder, path, last, self.reject) for au, path in tree.intensity.items()}
+        levels: dict[int, dict[Sequence, str]] = {}
+        for au, path in tree.intensity.items():
+            if au in NOT_CODED or au not in AUS:
+                self.reject(path, "no-column-map", f"AU{au} is not coded, or not usably")
+            else:
+                levels[au] = sequence_files(self.folder, path, last, self.reject, au)
         listed = {*coded, *places.folders}.union(*levels.values())
         for sequence in sorted(listed):
-            path = places.folders.get(sequence)
+            shown = places.folders.get(sequence)
             absent = Pictures(folder=f"{sequence[0]}/T{sequence[1]}")
-            pictures = in_folder(self.folder, path, self.reject) if path else absent
+            pictures = in_folder(self.folder, shown, self.reject) if shown else absent
             intensity = {au: paths.get(sequence) for au, paths in levels.items()}
             yield self._block(sequence, coded.get(sequence), intensity, pictures, roles)
         for au, paths in sorted(self.strays.items()):

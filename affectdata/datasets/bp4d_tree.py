@@ -30,6 +30,7 @@ PLUS_CELLS = 35
 _SEQUENCE = re.compile(r"(?i)^([FM]\d{3})_T(\d{1,2})(?!\d)")
 _SUBJECT = re.compile(r"(?i)^([FM])(\d{3})(?:\.zip)?$")
 _CODING = re.compile(r"(?i)(?:^|/)(?:AU_OCC|AUCoding|AU\d{1,2})$")
+_NAMED_AU = re.compile(r"(?i)_AU0*(\d{1,2})(?!\d)")
 _AU_FOLDER = re.compile(r"(?i)^AU(\d{1,2})$")
 _PLUS_FOLDERS = frozenset(("thermal", "physiology", "irfeatures"))
 
@@ -95,12 +96,20 @@ def sequence_of(name: str, last_task: int) -> Sequence | None:
     return match[1].upper(), int(match[2])
 
 
-def sequence_files(folder: Folder, path: str, last_task: int, reject: Reject) -> dict[Sequence, str]:
-    """Sequence -> file of a folder; other names are refused as `bad-name`, a second file as `duplicate-key`."""
+def sequence_files(
+    folder: Folder, path: str, last_task: int, reject: Reject, au: int | None = None
+) -> dict[Sequence, str]:
+    """Sequence -> file of a folder; other names are refused as `bad-name`, a second file as `duplicate-key`.
+
+    Args:
+        au: What the folder holds; a file that names another AU is refused as `id-mismatch`.
+    """
     found: dict[Sequence, str] = {}
     for name in folder.files.names(path, "*.csv"):
-        sequence = sequence_of(name, last_task)
-        if sequence is None:
+        sequence, named = sequence_of(name, last_task), _NAMED_AU.search(name)
+        if au is not None and named and int(named[1]) != au:
+            reject(f"{path}/{name}", "id-mismatch", f"in the folder of AU{au:02d}")
+        elif sequence is None:
             reject(f"{path}/{name}", "bad-name", f"expected a name like F001_T1, tasks to T{last_task}")
         elif sequence in found:
             reject(f"{path}/{name}", "duplicate-key", f"{found[sequence]} is read")
@@ -109,8 +118,8 @@ def sequence_files(folder: Folder, path: str, last_task: int, reject: Reject) ->
     return found
 
 
-def which(folder: Folder, found: Tree) -> str:
-    """`bp4d` or `bp4dplus`, or nothing where the tree does not tell.
+def _named(folder: Folder, found: Tree) -> str:
+    """`bp4d` or `bp4dplus` by people, tasks and folders that only one of them has, or nothing where there are none.
 
     Raises:
         DatasetError: The tree has signs of both.
@@ -125,22 +134,25 @@ def which(folder: Folder, found: Tree) -> str:
             expected="one of the two: they name different people alike",
             then="give each a folder of its own",
         )
-    if plus or plain:
-        return "bp4dplus" if plus else "bp4d"
-    # A sign that is weaker than names: single files of BP4D have the short header too.
-    cells = {len(cut_header(folder.head(path))[0]) for path in found.annotations(folder.files)[: len(sequences)]}
+    return "bp4dplus" if plus else "bp4d" if plain else ""
+
+
+def _headed(folder: Folder, found: Tree) -> str:
+    """The same by headers, a weaker sign: single files of BP4D have the short one too."""
+    sequences = [name for name in folder.files.names(found.occurrence, "*.csv") if sequence_of(name, 99)]
+    cells = {len(cut_header(folder.head(f"{found.occurrence}/{name}"))[0]) for name in sequences}
     if any(count >= WIDE for count in cells):
         return "bp4d"
     return "bp4dplus" if cells == {PLUS_CELLS} else ""
 
 
 def is_chosen(folder: Folder, found: Tree, dataset: str) -> bool:
-    """Whether the tree is of this dataset, by its own signs or, where it has none, by the user's word.
+    """Whether the tree is of this dataset: by what only one of the two has, else by the user's word, else by headers.
 
     Raises:
         DatasetError: Nothing tells.
     """
-    release = folder.options["release"] or which(folder, found)
+    release = _named(folder, found) or folder.options["release"] or _headed(folder, found)
     if not release:
         raise DatasetError(
             f"nothing in {folder.root} tells BP4D from BP4D+ (ambiguous-variant)",

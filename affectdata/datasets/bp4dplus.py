@@ -7,6 +7,7 @@ bp4dplus.md; what it shares with BP4D is read by the same rules.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -30,6 +31,7 @@ RELEASE = Release(
 )
 """The 34 AUs in the order of their columns [verified 2]."""
 
+_SUBJECT = re.compile(r"(?i)^[FM][0-9]{3}")
 _FEMALE = (3, 4, 5, 6, 9, 17, 22, 28, 29, 31, 32, 33, 38, 44, 47, 48, 52, 53, 55, 61, 63, 67, 68, 74, 75, 76, 81)
 _MALE = (3, 5, 6, 9, 12, 19, 25, 26, 28, 31, 36, 37, 40, 46, 47, 49, 51, 54, 56)
 BIGSMALL_TEST_1 = frozenset((*(f"F{n:03d}" for n in _FEMALE), *(f"M{n:03d}" for n in _MALE)))
@@ -76,7 +78,9 @@ Thermal/, Physiology/ ... (not read)""",
         Option("bigsmall", "folder with Split1_Test_Subjects.csv to Split3_Test_Subjects.csv", is_path=True),
     ),
     unverified=("197,875 coded frames", "that F001 here and F001 of BP4D are different people",
-                "which picture an AU frame is where pictures count from 0: see --frame_offset",
+                "which picture an AU frame is where pictures count from 0: see --frame-offset",
+                "that the AU file of F041_T7 is longer or shorter than its pictures [one source]: frames without a "
+                "picture are refused",
                 "content of the 2D points (.mat), which are not read"),
 )  # fmt: skip
 
@@ -122,10 +126,11 @@ def _folds(folder: Folder) -> dict[str, int]:
                 expected="a folder with Split1_Test_Subjects.csv to Split3_Test_Subjects.csv",
                 then="give the folder of the three files",
             ) from None
-        for name in names:
-            subject = name[:4].upper()
-            if not (subject[:1] in ("F", "M") and subject[1:].isdigit()):
-                continue
+        subjects = [name[:4].upper() for name in names if _SUBJECT.match(name)]
+        if not subjects:
+            raise DatasetError(f"--bigsmall {place}", found=f"no subject in {path.name}",
+                               expected="a column `subjects` with F003 ...", then="mend the file")  # fmt: skip
+        for subject in subjects:
             if folds.setdefault(subject, fold) != fold:
                 raise DatasetError(
                     f"{subject} is tested in two folds",

@@ -68,6 +68,21 @@ def test_intensity_files_have_no_header_and_join_by_frame(lake: Lake, ingested: 
     assert rows(lake, "labels/human")["bp4d/F001/T2/0722"]["au06_intensity"] is None
 
 
+def test_an_intensity_file_in_the_folder_of_another_au_is_refused(lake: Lake, ingested: Run) -> None:
+    tree = TREE | {"BP4D/AUCoding/AU_INT/AU10/F001_T2_AU12.csv": LEVELS}
+    assert rejects(ingested("bp4d", tree)) == {"id-mismatch": 1, "missing-annotation": 1}
+    said = rows(lake, "labels/human")["bp4d/F001/T2/0722"]
+    assert (said["au06_intensity"], said["au10_intensity"], said["au12_intensity"]) == (2, None, None)
+
+
+@pytest.mark.parametrize("au", ["AU25", "AU26", "AU99"])
+def test_intensities_of_aus_that_are_not_usable_are_refused(au: str, lake: Lake, ingested: Run) -> None:
+    assert rejects(ingested("bp4d", TREE | {f"BP4D/AUCoding/AU_INT/{au}/F001_T2_{au}.csv": LEVELS})) == {
+        "no-column-map": 1
+    }
+    assert rows(lake, "labels/human")["bp4d/F001/T2/0722"]["au25_intensity"] is None
+
+
 def test_codes_in_a_column_that_no_list_knows_are_refused_once(lake: Lake, ingested: Run) -> None:
     row = ROW.split(",")
     row[41], row[25], row[99] = "0", "0", "1"
@@ -93,7 +108,7 @@ def test_the_offset_of_pictures_is_the_users_choice_and_is_reported(
 ) -> None:
     wide = f"{HEADER}\n1{ROW}\n2{ROW}\n"
     tree = {"AU_OCC/M009_T3.csv": wide} | {f"2D+3D/M009/T3/{n:03d}.jpg": "" for n in range(3)}
-    summary = ingested("bp4d", tree, frame_offset=offset)
+    summary = ingested("bp4d", tree, **{"frame-offset": offset})
     assert rows(lake, "samples")["bp4d/M009/T3/0002"]["path"] == f"2D+3D/M009/T3/{path}"
     assert [warning for warning in summary.warnings if "count from 0" in warning]
     assert summary.samples == 3
@@ -131,6 +146,24 @@ def test_a_tree_that_could_be_either_is_asked_about(ingested: Run) -> None:
     with pytest.raises(DatasetError, match="--release bp4d"):
         ingested("bp4d", tree)
     assert ingested("bp4d", tree, release="bp4d").samples == 1
+
+
+@pytest.mark.parametrize(
+    ("sequence", "wrong", "right"), [("F082_T1", "bp4d", "bp4dplus"), ("F001_T2", "bp4dplus", "bp4d")]
+)
+def test_a_users_word_never_turns_the_people_of_one_dataset_into_those_of_the_other(
+    sequence: str, wrong: str, right: str, ingested: Run
+) -> None:
+    tree = {f"AU_OCC/{sequence}.csv": "1,1,2,4\n1,0,0,0\n", f"2D+3D/{sequence.replace('_', '/')}/0001.jpg": ""}
+    with pytest.raises(DatasetError, match=f"affect ingest {right} "):
+        ingested(wrong, tree, release=wrong)
+
+
+def test_a_picture_0_is_reported_also_where_others_are_missing(ingested: Run) -> None:
+    tree = {"AU_OCC/M009_T3.csv": f"{HEADER}\n2{ROW}\n"} | {f"2D+3D/M009/T3/{n:03d}.jpg": "" for n in (0, 2, 5)}
+    assert [warning for warning in ingested("bp4d", tree).warnings if "count from 0" in warning]
+    whole = {"AU_OCC/M009_T3.csv": f"{HEADER}\n2{ROW}\n"} | {f"2D+3D/M010/T3/{n:03d}.jpg": "" for n in (1, 2)}
+    assert len([warning for warning in ingested("bp4d", tree | whole).warnings if "1 of 2 picture" in warning]) == 1
 
 
 def test_what_is_there_twice_or_not_at_all_is_said(ingested: Run) -> None:

@@ -99,5 +99,8 @@ def test_the_first_fold_of_bigsmall_is_known_and_the_others_come_from_files(
     found = lake.read("bp4dplus", "protocols/bigsmall").to_pylist()
     assert {(row["role"], row["fold"]) for row in found} == {("test", 1)}
     assert [warning for warning in summary.warnings if "Split1_Test_Subjects.csv" in warning]
+    (folds / "Split3_Test_Subjects.csv").write_text("subjects\n")
+    with pytest.raises(DatasetError, match=r"no subject in Split3_Test_Subjects\.csv"):
+        ingested("bp4dplus", TREE, bigsmall=str(folds))
     with pytest.raises(DatasetError, match="three files"):
         ingested("bp4dplus", TREE, bigsmall=str(tmp_path / "nowhere"))
