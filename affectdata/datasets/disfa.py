@@ -88,9 +88,9 @@ or DISFA+: Images/SN001/<trial>/000.jpg, Labels/SN001/<trial>/AU1.txt ... AU26.t
         Option("part", "which to read where both lie in the folder", choices=("disfa", "disfaplus")),
         Option("camera", "whose frames to read; literature and points use the left", "left", (*CAMERAS, "both")),
         Option("media", "what to take frames from where both are there", choices=("videos", "images")),
-        Option("image_base", "number of the first extracted frame; auto: 0 where a folder has a picture 0", "auto",
+        Option("image-base", "number of the first extracted frame; auto: 0 where a folder has a picture 0", "auto",
                ("auto", "0", "1")),
-        Option("landmark_base", "coordinate of the first pixel in Landmark_Points: 1 is suspected, not known", "0",
+        Option("landmark-base", "coordinate of the first pixel in Landmark_Points: 1 is suspected, not known", "0",
                ("0", "1")),
     ),
     unverified=("base of the 66 points (0 or 1)", "names of DISFA+'s trials, read whatever they are",
@@ -128,10 +128,15 @@ def read(distribution: Distribution, reject: Reject) -> Iterator[Block]:
     for path in distribution.parts["subjects"]:
         subject = path[-5:].upper()
         aus, codes = _read_labels(folder, path, subject, reject)
-        frames = np.unique(np.concatenate([c.frames for c in codes])) if codes else np.empty(0, np.int64)
+        frames = _labelled(codes)
         for take in found.takes(subject):
             kept = take.frames_within(frames, reject)
             yield _block(distribution, take, kept, aus, codes, reject)
+
+
+def _labelled(codes: Sequence[Codes]) -> NDArray[np.int64]:
+    """Frames of which a file says something."""
+    return np.unique(np.concatenate([c.frames for c in codes])) if codes else np.empty(0, np.int64)
 
 
 def _distribution(folder: Folder, subjects: Sequence[str]) -> Distribution:
@@ -145,10 +150,14 @@ def _distribution(folder: Folder, subjects: Sequence[str]) -> Distribution:
     points = [f for f in folder.files.tree() if left and POINT_FOLDER.search(f) and folder.files.names(f, "*.mat")]
     mats = [f"{path}/{name}" for path in points for name in folder.files.names(path, "*.mat")]
     warnings = [w for path in subjects for w in _length_warnings(found, path)]
+    firsts = {take.first: take.folder for path in subjects for take in found.takes(path[-5:].upper()) if take.pictures}
+    if len(firsts) > 1:
+        warnings.append(f"pictures count from 0 in {firsts[0]} but from 1 in {firsts[1]}: if that is not so, choose "
+                        "--image-base")  # fmt: skip
     if left and not points:
         warnings.append("no Landmark_Points: the 66 points stay unknown")
     cameras = "both cameras" if camera == "both" else f"{camera} camera"
-    base = folder.options["landmark_base"]
+    base = folder.options["landmark-base"]
     auto = replace(CARD.labelling("auto"), landmark_base=f"unknown [unverified], read as {base}")
     parts = {"subjects": tuple(subjects), "points": tuple(points)}
     return Distribution(folder, f"{_DISFA}, {cameras}, {found.kind}", (*labels, *mats), parts, tuple(warnings),
@@ -156,6 +165,10 @@ def _distribution(folder: Folder, subjects: Sequence[str]) -> Distribution:
 
 
 def _plus_distribution(folder: Folder, trials: Sequence[str]) -> Distribution:
+    tops = disfa_plus.tops(trials)
+    if len(tops) > 1:
+        raise DatasetError(f"several copies of DISFA+'s labels lie in {folder.root}", found=", ".join(tops),
+                           expected="one folder Labels", then="name the folder of one copy")  # fmt: skip
     labels = [f"{path}/{name}" for path in trials for name in folder.files.names(path, "*.txt")]
     points = [p for f in folder.files.tree() for p in folder.files.names(f, "*_FaceCropped.mat")]
     warnings = tuple(f"{path} and the like are not read: their content is unverified" for path in points[:1])
@@ -169,7 +182,7 @@ def _length_warnings(found: Media, path: str) -> Iterator[str]:
     names = folder.files.names(path, "*_au*.txt")
     if folder.files.size(f"{path}/{names[0]}") > 1 << 16:
         return
-    lines = len(folder.head(f"{path}/{names[0]}").split())
+    lines = sum(bool(line.strip()) for line in folder.head(f"{path}/{names[0]}").splitlines())
     for take in found.takes(path[-5:].upper()):
         if take.length is not None and take.length != lines:
             yield f"{take.name}: {take.length:,} video frames, {lines:,} label lines; the shorter counts"
@@ -220,7 +233,7 @@ def _block(
     values = {au_column(au, "intensity"): c.at(frames)[:, 0] for au, c in zip(aus, codes, strict=True)}
     labels = {"human": pa.table({name: pa.array(v, mask=np.isnan(v)) for name, v in values.items()})}
     if take.camera == "left":
-        points = landmarks(distribution, take.subject, frames, reject)
+        points = landmarks(distribution, take.subject, frames, _labelled(codes), reject)
         labels |= {"auto": pa.table({"landmarks": vectors(points)})} if points is not None else {}
     return Block(pa.table(samples), labels, _protocols(ids, take.subject, frames))
 

@@ -68,17 +68,18 @@ def read_codes(
         names: Columns after the frame; None passes one over.
         coding: What the codes mean.
         about: Name of the file for messages.
-        reject: Takes lines that cannot be read, frames below 1 (`out-of-range`), unknown codes (their cell is unknown),
-            and lines that repeat a frame; cells on which such lines differ are unknown.
+        reject: Takes lines that cannot be read, frames below 1 (`out-of-range`; all lines of a file that begins with
+            frame 0, whose numbers must be another count), unknown codes (their cell is unknown), and lines that
+            repeat a frame; cells on which such lines differ are unknown.
         first: Number of the first line, for messages.
     """
     # 721,0,0,9,0,0,1,1,9,0,1,...,9
     wanted = [place for place, name in enumerate(names) if name is not None]
     lines, line, cells = _cells(data, len(names) + 1, about, reject, first)
     frames = cells[:, 0]
-    stray = (frames < 1) | (frames > LAST_FRAME)
+    stray = (frames < 1) | (frames > LAST_FRAME) | (frames[:1] == 0).any()
     where = (f"{about} line {number}" for number in line[stray])
-    reject.many(where, "out-of-range", (f"frame {frame}" for frame in frames[stray]))
+    reject.many(where, "out-of-range", (f"frame {frame}, counted from 1" for frame in frames[stray]))
     kept = ~stray
     frames, line, codes = frames[kept], line[kept], cells[kept, 1:]
     passed = np.delete(codes, wanted, axis=1)

@@ -35,19 +35,26 @@ BAD_TRACKING = {
 
 
 def landmarks(
-    distribution: Distribution, subject: str, frames: NDArray[np.int64], reject: Reject
+    distribution: Distribution, subject: str, frames: NDArray[np.int64], labelled: NDArray[np.int64], reject: Reject
 ) -> NDArray[np.float32] | None:
-    """Points [N, 136] of the frames, NaN where there are none; None for a subject without any."""
+    """Points [N, 136] of the frames, NaN where there are none; None for a subject without any.
+
+    Args:
+        labelled: All frames of the subject that have labels.
+    """
     folder = distribution.folder
     paths: dict[int, str] = {}
     for path in distribution.parts["points"]:
         match = POINT_FOLDER.search(path)
         if match and match[1].upper() == subject:
             paths |= _point_files(path, folder.files.names(path, "*.mat"), paths, reject)
-    if len(paths) > len(frames):
-        # One folder of the release holds one file more than frames; which frame that shifts is not known.
+    beyond = sorted(set(paths) - set(labelled.tolist()))
+    if beyond:
+        # One folder of the release holds one file more than frames: its numbers count something else, or a frame is
+        # shifted, and which is not known.
         about = f"Landmark_Points of {subject}"
-        reject(about, "length-mismatch", f"{len(paths):,} files for {len(frames):,} frames: not read")
+        detail = f"{len(paths):,} files for {len(labelled):,} frames, {paths[beyond[0]]} for none: none of them is read"
+        reject(about, "length-mismatch", detail)
         paths = {}
     if not paths:
         return None
@@ -55,7 +62,7 @@ def landmarks(
     lost = failed(subject, frames)
     for row, frame in enumerate(frames.tolist()):
         if frame in paths and not lost[row]:
-            data, base = folder.read_bytes(paths[frame]), int(folder.options["landmark_base"])
+            data, base = folder.read_bytes(paths[frame]), int(folder.options["landmark-base"])
             points = read_points(data, paths[frame], reject, base=base)
             found[row] = np.nan if points is None else points
     return spread(found, SIXTY_SIX)

@@ -17,6 +17,7 @@ CAMERAS = ("left", "right")
 
 _VIDEO = re.compile(r"(?i)^(left|right)video_?(SN\d{3}).*\.avi$")
 _PICTURES = re.compile(r"(?i)^(left|right)?(?:video)?_?(SN\d{3})(?:_comp)?(?:\.avi)?$")
+_RIGHT = re.compile(r"(?i)(?<![a-z])right")
 _NUMBER = re.compile(r"(?i)(\d{1,6})\.(?:jpe?g|png|bmp)$")
 
 
@@ -29,6 +30,8 @@ class Take:
         video: Path of the video, or empty.
         length: Frames of the video by its header; None: it does not say, or the frames are pictures.
         pictures: Label frame (1-based) -> path.
+        first: Number of the first picture.
+        doubled: Pictures whose number another one has; they are not used.
         folder: Where a picture that is missing would be.
     """
 
@@ -38,13 +41,16 @@ class Take:
     length: int | None = None
     pictures: dict[int, str] = field(default_factory=dict)
     folder: str = ""
+    first: int = 1
+    doubled: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
         return f"{self.subject}/{self.camera}"
 
     def frames_within(self, frames: NDArray[np.int64], reject: Reject) -> NDArray[np.int64]:
-        """Frames that the video has; the labels of others are refused as `missing-frame`."""
+        """Frames that the video has; the labels of others are refused as `missing-frame`, doubled pictures too."""
+        reject.many(self.doubled, "duplicate-key", ("another picture has its number" for _ in self.doubled))
         if self.length is None:
             return frames
         beyond = frames[frames > self.length]
@@ -88,9 +94,14 @@ class Media:
             return Take(subject, camera, folder=f"pictures of {subject}, {camera} camera")
         names = self.folder.files.names(path)
         numbered = [(int(match[1]), name) for name in names if (match := _NUMBER.search(name))]
-        base = self.folder.options["image_base"]
+        base = self.folder.options["image-base"]
         first = int(base) if base != "auto" else min(1, *(number for number, _ in numbered))
-        return Take(subject, camera, pictures={n - first + 1: f"{path}/{name}" for n, name in numbered}, folder=path)
+        pictures: dict[int, str] = {}
+        doubled = []
+        for number, name in numbered:
+            if pictures.setdefault(number - first + 1, f"{path}/{name}") != f"{path}/{name}":
+                doubled.append(f"{path}/{name}")
+        return Take(subject, camera, pictures=pictures, folder=path, first=first, doubled=tuple(doubled))
 
 
 def media(folder: Folder) -> Media:
@@ -141,7 +152,7 @@ def _picture_folders(folder: Folder) -> Iterator[tuple[str, str, str]]:
         above, _, name = path.rpartition("/")
         match = _PICTURES.match(name)
         if match and any(_NUMBER.search(file) for file in folder.files.names(path)):
-            camera = (match[1] or ("right" if "right" in above.lower() else "left")).lower()
+            camera = (match[1] or ("right" if _RIGHT.search(above) else "left")).lower()
             yield camera, match[2].upper(), path
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import pyarrow as pa
 
@@ -23,6 +23,11 @@ def label_folders(files: Listing) -> list[str]:
     return [path for path in files.tree() if _TRIAL.match(path) and any(map(_FILE.match, files.names(path)))]
 
 
+def tops(trials: Iterable[str]) -> list[str]:
+    """Folders that hold the `Labels` of trials, sorted."""
+    return sorted({match["top"] or "./" for path in trials if (match := _TRIAL.match(path))})
+
+
 def read_trial(folder: Folder, path: str, reject: Reject) -> Block:
     """All pictures of a trial; those that no file labels are samples without labels."""
     match = _TRIAL.match(path)
@@ -30,7 +35,8 @@ def read_trial(folder: Folder, path: str, reject: Reject) -> Block:
     aus = _read_files(folder, path, reject)
     images = _image_folder(folder.files, match["top"] if match else "", subject, trial)
     there = [n for n in folder.files.names(images) if n.lower().endswith((".jpg", ".jpeg", ".png", ".bmp"))]
-    pictures = sorted({*there, *(name for found in aus.values() for name in found)})
+    known = {name.lower() for name in there}
+    pictures = sorted({*there, *(name for found in aus.values() for name in found if name not in known)})
     stems = [name.rpartition(".")[0] or name for name in pictures]
     count = len(pictures)
     samples = {
@@ -42,7 +48,7 @@ def read_trial(folder: Folder, path: str, reject: Reject) -> Block:
         "group_id": [f"disfa:{subject}"] * count,
     }
     human = {
-        au_column(au, "intensity"): pa.array([found.get(name) for name in pictures], pa.float32())
+        au_column(au, "intensity"): pa.array([found.get(name.lower()) for name in pictures], pa.float32())
         for au, found in sorted(aus.items())
     }
     types = {name: pa.int32() if name == "frame_index" else pa.string() for name in samples}
@@ -70,7 +76,7 @@ def _read_files(folder: Folder, path: str, reject: Reject) -> dict[int, dict[str
 
 
 def read_intensities(data: bytes, about: str, reject: Reject) -> dict[str, float | None]:
-    """Picture -> intensity; None where the line was refused or two lines differ."""
+    """Picture, in lower case -> intensity; None where the line was refused or two lines differ."""
     found: dict[str, float | None] = {}
     for number, name, cell in _data_lines(data, about, reject):
         where = f"{about} line {number}"
@@ -95,7 +101,7 @@ def _data_lines(data: bytes, about: str, reject: Reject) -> Iterator[tuple[int, 
         match = _LINE.fullmatch(line)
         name = match[1].replace("\\", "/").rpartition("/")[2] if match else ""
         if match and "." in name and not line.lstrip().startswith("#"):
-            yield number, name, match[2]
+            yield number, name.lower(), match[2]
         elif place >= _HEADER_LINES and not line.lstrip().startswith("#"):
             reject(f"{about} line {number}", "bad-field-count", line[:80])
 

@@ -95,7 +95,7 @@ def test_a_camera_that_is_not_there_is_asked_for_in_words(ingested: Run) -> None
 def test_extracted_frames_are_found_by_number_and_their_base(
     names: list[str], base: str, first: str, lake: Lake, ingested: Run
 ) -> None:
-    summary = ingested("disfa", labels() | dict.fromkeys(names, ""), image_base=base)
+    summary = ingested("disfa", labels() | dict.fromkeys(names, ""), **{"image-base": base})
     assert not summary.rejects
     found = rows(lake, "samples")["disfa/SN001/left/00001"]
     assert (found["path"], found["frame"]) == (first, None)
@@ -129,7 +129,7 @@ def test_both_schemes_of_point_files_count_from_their_own_base(lake: Lake, inges
     points = np.array(found["disfa/SN001/left/00002"]["landmarks"], float).reshape(68, 2)
     np.testing.assert_allclose(np.delete(points, [60, 64], axis=0), POINTS)
     assert np.isnan(points[[60, 64]]).all()
-    ingested("disfa", tree, landmark_base="1")
+    ingested("disfa", tree, **{"landmark-base": "1"})
     shifted = rows(lake, "labels/auto")["disfa/SN001/left/00002"]["landmarks"]
     assert shifted[0] == POINTS[0, 0] - 1
 
@@ -139,6 +139,51 @@ def test_more_point_files_than_frames_are_not_matched_by_guess(lake: Lake, inges
     tree = TREE | {f"{folder}SN001_{n:04d}_lm.mat": mat(POINTS) for n in range(5)}
     assert rejects(ingested("disfa", tree)) == {"length-mismatch": 1}
     assert not lake.has("disfa", "labels/auto")
+
+
+@pytest.mark.parametrize("first", [0, 2])
+def test_point_files_whose_numbers_leave_the_labelled_frames_are_not_matched(
+    first: int, lake: Lake, ingested: Run
+) -> None:
+    folder = "DISFA/Landmark_Points/SN001/tmp_frame_lm/"
+    tree = TREE | {f"{folder}l{n:05d}_lm.mat": mat(POINTS) for n in range(first, first + 4)}
+    assert rejects(ingested("disfa", tree)) == {"length-mismatch": 1}
+    assert not lake.has("disfa", "labels/auto")
+
+
+def test_a_label_file_that_counts_from_0_is_refused_and_not_read_one_frame_late(lake: Lake, ingested: Run) -> None:
+    tree = TREE | {"DISFA/ActionUnit_Labels/SN001/SN001_au1.txt": "0,5\n1,4\n2,3\n3,2\n"}
+    assert rejects(ingested("disfa", tree)) == {"out-of-range": 4}
+    assert {row["au01_intensity"] for row in rows(lake, "labels/human").values()} == {None}
+
+
+def test_two_pictures_of_one_number_are_not_both_a_frame(lake: Lake, ingested: Run) -> None:
+    tree = labels() | {f"SN001/{n:04d}.png": "" for n in range(1, 5)} | {"SN001/2.jpg": ""}
+    assert rejects(ingested("disfa", tree)) == {"duplicate-key": 1}
+    assert rows(lake, "samples")["disfa/SN001/left/00002"]["path"] == "SN001/0002.png"
+
+
+def test_folders_that_count_from_different_numbers_are_reported(ingested: Run) -> None:
+    tree = labels() | labels("SN002") | FRAMES | {f"SN002/{n}.png": "" for n in range(1, 5)}
+    summary = ingested("disfa", tree)
+    assert [warning for warning in summary.warnings if "--image-base" in warning and "from 1 in SN002" in warning]
+    quiet = ingested("disfa", labels() | FRAMES, **{"image-base": "0"})
+    assert not [warning for warning in quiet.warnings if "--image-base" in warning]
+
+
+def test_only_the_word_right_makes_a_folder_of_the_right_camera(lake: Lake, ingested: Run) -> None:
+    ingested("disfa", labels() | {f"copyright/SN001/{n}.png": "" for n in range(4)})
+    assert "disfa/SN001/left/00001" in rows(lake, "samples")
+
+
+def test_the_lengths_of_video_and_labels_are_compared_line_by_line(ingested: Run) -> None:
+    def video(frames: int) -> dict[str, str | bytes]:
+        head = b"RIFF\0\0\0\0AVI LIST\0\0\0\0hdrlavih" + b"\x38\0\0\0" + b"\0" * 16
+        return {"DISFA/Videos_LeftCamera/LeftVideoSN001_comp.avi": head + frames.to_bytes(4, "little")}
+
+    tree = labels(lines=LINES.replace(",", ", "))
+    assert not [w for w in ingested("disfa", tree | video(4)).warnings if "label lines" in w]
+    assert [w for w in ingested("disfa", tree | video(5)).warnings if "5 video frames, 4 label lines" in w]
 
 
 def test_frames_of_failed_tracking_are_those_of_the_page() -> None:
@@ -171,6 +216,19 @@ def test_disfa_plus_is_read_by_picture_and_its_people_are_those_of_disfa(lake: L
     assert rows(lake, "samples")[f"disfa/SN001/{trial}/002"]["group_id"] == "disfa:SN001"
     with pytest.raises(DatasetError, match="--part disfaplus"):
         ingested("disfa", tree | TREE)
+
+
+def test_disfa_plus_joins_labels_and_pictures_whatever_their_case(lake: Lake, ingested: Run) -> None:
+    tree: dict[str, str] = {f"Labels/SN001/t/AU{au}.txt": PLUS for au in AUS}
+    tree |= {f"Images/SN001/t/{n:03d}.JPG": "" for n in range(2)}
+    assert not ingested("disfa", tree).rejects
+    assert rows(lake, "labels/human")["disfa/SN001/t/001"]["au12_intensity"] == 4
+
+
+def test_two_copies_of_disfa_plus_are_named(ingested: Run) -> None:
+    tree: dict[str, str] = {f"{top}/Labels/SN001/t/AU{au}.txt": PLUS for au in AUS for top in ("a", "b")}
+    with pytest.raises(DatasetError, match="a/, b/"):
+        ingested("disfa", tree)
 
 
 def test_the_length_of_a_video_is_read_from_its_header() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -42,4 +43,5 @@ def test_a_card_is_complete_and_speaks_the_vocabulary(name: str) -> None:
         assert set(protocol.truth) <= sources
     for published in about.published:
         assert published.source in {"samples", *sources}
+    assert not [option.name for option in about.options if not re.fullmatch("[a-z][a-z0-9-]*", option.name)]
     assert {expected.reason for expected in about.expected_rejects} <= REASONS
