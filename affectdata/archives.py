@@ -29,6 +29,9 @@ READABLE = (".zip", ".tar")
 MAX_SPOOLED = 64 * 1024**3
 """Entries above this size are not unpacked into a temporary file."""
 
+SUSPECT, MAX_RATIO = 1024**3, 100
+"""Larger entries that unpack to more than this many times their stored bytes are no videos or tables, but bombs."""
+
 ROW = "//"
 """Parts an entry from a data row of it in `samples.member`; no entry's name holds it."""
 
@@ -167,7 +170,7 @@ class Spooled:
         """The temporary file, written when first asked for.
 
         Raises:
-            MediaError: The entry is absent, damaged or too large, or there is no room for it.
+            MediaError: The entry is absent, damaged, too large or a bomb, or there is no room for it.
         """
         with self._filling:
             if self._path is None:
@@ -175,9 +178,12 @@ class Spooled:
             return self._path
 
     def _written(self) -> Path:
-        about, size = f"{self.source.file.name}:{self.name}", self.source._place(self.name)[2]
+        about = f"{self.source.file.name}:{self.name}"
+        _, stored, size, _, _ = self.source._place(self.name)
         if size > MAX_SPOOLED:
             raise MediaError("image-too-large", f"{about}: {size:,} bytes, limit {MAX_SPOOLED:,}")
+        if size > SUSPECT and size > MAX_RATIO * stored:
+            raise MediaError("unsafe-file", f"{about}: {stored:,} bytes that unpack to {size:,}")
         try:
             suffix = Path(self.name).suffix
             with tempfile.NamedTemporaryFile(prefix="affect-", suffix=suffix, delete=False) as file:

@@ -93,7 +93,7 @@ pictures, anywhere: Images/N_0000000001/N_0000000001_00003.jpg | N_0000000001_00
         Published("optimisation", {"": 24_600}, sure="verified 3; the page of 2017 says 25,000"),
     ),
     subject_key="none: the folder N_<ten digits> is a search batch, not a person",
-    group_key="none: see subject_key",
+    group_key="none: the same folder is no group of people",
     sentinels={"AU": "999"},
     expected_rejects=(
         ExpectedReject(

@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from affectdata import archives
 from affectdata.archives import spooled
 from affectdata.datasets.listing import Listing, list_files
 from affectdata.datasets.reading import Folder
@@ -161,6 +162,14 @@ def test_a_lying_size_unpacks_no_more_than_it_says(tmp_path: Path) -> None:
     (tmp_path / "bomb.zip").write_bytes(bytes(data))
     with pytest.raises(MediaError, match="checksum"):
         decode(tmp_path, "bomb.zip", "t/a.png")
+
+
+def test_a_bomb_is_not_unpacked_to_the_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    zip_of(tmp_path / "bomb.zip", {"t/a.avi": b"\0" * 1_000_000, "t/b.avi": bytes(range(256)) * 8})
+    monkeypatch.setattr(archives, "SUSPECT", 1_000)
+    with pytest.raises(MediaError, match=r"unsafe-file.*unpack to 1,000,000"):
+        decode(tmp_path, "bomb.zip", "t/a.avi", 0)
+    assert spooled(tmp_path / "bomb.zip", "t/b.avi").path().stat().st_size == 2_048
 
 
 def test_what_macs_add_to_archives_is_left_out(tmp_path: Path) -> None:
