@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +37,6 @@ Progress = Callable[[str, int, int], None]
 """Called with the step in words, how much of it is done, and how much there is (0: unknown)."""
 
 _CHUNK = 1 << 22
-_PATHS = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -122,12 +122,16 @@ def fingerprint(
         digest.update(f"{path} {_content(folder, path)}\n".encode())
         tell("hashing annotations", done + 1, len(distribution.annotations))
     annotations = frozenset(distribution.annotations)
-    media = [path for path in folder.files.media() if path not in annotations]
-    for start in range(0, len(media), _PATHS):
-        some = media[start : start + _PATHS]
-        digest.update("".join([f"{path} {folder.files.size(path)}\n" for path in some]).encode())
+    read: defaultdict[str, set[str]] = defaultdict(set)
+    for path in annotations:
+        place, _, name = path.rpartition("/")
+        read[place].add(name)
+    for place, sizes in folder.files.media_sizes():
+        lines = [f"{name} {size}\n" for name, size in sizes.items() if name not in read[place]]
+        digest.update("".join([f"{place}/\n", *lines]).encode() if lines else b"")
     if not rehash:
         return Fingerprint(digest.hexdigest())
+    media = [path for path in folder.files.media() if path not in annotations]
     content = hashlib.blake2b(digest_size=16)
     for done, path in enumerate(media):
         content.update(f"{path} {_content(folder, path)}\n".encode())

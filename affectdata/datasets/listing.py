@@ -143,8 +143,14 @@ class Listing:
         return pa.array([_joined(f, name) for f, names in inside for name in names], pa.string())
 
     def media(self) -> list[str]:
-        """Whatever may hold pixels, sorted: every file but notes and hidden ones."""
-        return [path for path in self if not path.lower().endswith(_NOTES) and path.rpartition("/")[2][0] != "."]
+        """Whatever may hold pixels, folder by folder, sorted: every file but notes and hidden ones."""
+        return [_joined(folder, name) for folder, sizes in self.media_sizes() for name in sizes]
+
+    def media_sizes(self) -> Iterator[tuple[str, dict[str, int]]]:
+        """The same as name -> bytes of each folder, both sorted."""
+        for folder in sorted(self._folders):
+            sizes = self._folders[folder]
+            yield folder, {n: sizes[n] for n in sorted(sizes) if n[0] != "." and not n.lower().endswith(_NOTES)}
 
     def sketch(self, lines: int = 12) -> str:
         """The top of the tree as text, for an error message."""

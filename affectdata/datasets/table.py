@@ -197,7 +197,8 @@ def sample_columns(given: SampleColumns, cells: Cells) -> dict[str, pa.Array]:
     if paths is not None:
         before = f"{given.image_folder.rstrip('/')}/" if given.image_folder else ""
         columns["path"] = pc.binary_join_element_wise(pa.scalar(before), paths, pa.scalar(given.image_suffix), "")
-    rows = pa.array([f"row{row:06d}" for row in cells.table.rows], pa.string())
+    numbers = pc.utf8_lpad(pc.cast(pa.array(cells.table.rows), pa.string()), 6, "0")
+    rows = pc.binary_join_element_wise(pa.scalar("row"), numbers, "")
     own = cells.text(given.id) if given.id else pc.replace_substring_regex(columns.get("path", rows), r"\.[^./]+$", "")
     columns["sample_id"] = own if given.id else pc.coalesce(own, rows)
     for name, column in _TEXT.items():

@@ -26,7 +26,7 @@ def test_paths_are_found_by_pattern_component_by_component(tmp_path: Path) -> No
     assert files.find("*.txt") == ["readme.txt"]
     assert files.folders("*/EmoLabel") == ["basic/EmoLabel"]
     assert files.under("basic/Image") == ["basic/Image/aligned/a.JPG"]
-    assert files.media() == ["basic/Image/aligned/a.JPG", "v.m4v"]
+    assert files.media() == ["v.m4v", "basic/Image/aligned/a.JPG"]
     assert files.size("readme.txt") == 5
     assert "basic/EmoLabel/list.txt" in files
     assert "basic/EmoLabel" not in files
