@@ -37,7 +37,8 @@ CARD = Card(
                   "manual: the expression that the woman was asked to pose (the letters in the file name)"),
         Labelling("derived-ratings", {"expression": _RATED}, {"expression": "frame"},
                   "derived: each of the six mean observer ratings (1 to 5, about 60 observers) divided by their sum, "
-                  "and the largest; pictures posed as neutral have none, because neutral had no scale"),
+                  "and the largest. Pictures with two largest ratings have none, nor have those posed as neutral, "
+                  "because neutral had no scale"),
     ),
     protocols=(
         ProtocolCard("leave-one-subject-out", ("human",), ("subject",),
@@ -143,9 +144,10 @@ def _stem(path: str) -> str:
 
 
 def _shares(ratings: list[Mapping[str, float]]) -> pa.Table:
-    """Each mean divided by the sum of the six, and the expression with the largest."""
+    """Each mean divided by the sum of the six, and the expression with the largest; nothing where two share it."""
     means = np.array([[row.get(name, 0.0) for name in EXPRESSIONS] for row in ratings]).reshape(-1, len(EXPRESSIONS))
-    known = means.sum(axis=1) > 0
+    # A label's shares name one expression in a lake; a tie names none, and picking one would invent it.
+    known = (means == means.max(axis=1, keepdims=True, initial=0)).sum(axis=1) == 1
     shares = np.full(means.shape, np.nan)
     shares[known] = means[known] / means[known].sum(axis=1, keepdims=True)
     largest = [EXPRESSIONS[code] if rated else None for code, rated in zip(means.argmax(axis=1), known, strict=True)]

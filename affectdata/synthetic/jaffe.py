@@ -5,8 +5,9 @@
     <root>/jaffe_images_small/KA.AN1.39.jpg      `converted`, without ratings
 
 Quirks (datasets/jaffe.md 7): two formats of TIFF, rows of ratings without a picture, a mistyped id, a picture without
-a rating, a second table of five scales, prose around both, CRLF (`older`), a picture with another name, .DS_Store, one
-truncated picture. The ratings of `older` are a cleaned copy: numbered from 1, without surplus rows.
+a rating, a row with two largest ratings, a second table of five scales, prose around both, CRLF (`older`), a picture
+with another name, .DS_Store, one truncated picture. The ratings of `older` are a cleaned copy: numbered from 1,
+without surplus rows.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ POSES = {"NE": "neutral", "HA": "happiness", "SA": "sadness", "SU": "surprise", 
 SCALES = ("happiness", "sadness", "surprise", "anger", "disgust", "fear")
 SIDE = 64
 MISTYPED = "YN-HA2"
+TIED = 4
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,8 @@ def _pictures(rng: np.random.Generator, count: int, *, rated: bool) -> list[_Pic
     for index, (subject, pose, take, serial) in enumerate(keys):
         image = grey(render(draw_parameters(rng, POSES[pose]), SIDE).image)
         means = tuple(round(float(value), 2) for value in rng.uniform(1, 5, len(SCALES)))
+        # In one row fear and disgust are both the largest.
+        means = (*means[:4], 5.0, 5.0) if index == TIED else means
         # The second picture's row is mistyped, the row of the third is out of range.
         known = rated and index not in (1, 2)
         pictures.append(_Picture(subject, pose, take, serial, image, means if known else None))
@@ -106,11 +110,13 @@ def _pictures(rng: np.random.Generator, count: int, *, rated: bool) -> list[_Pic
 
 def _sample(picture: _Picture, path: str, variant: str, *, readable: bool) -> SampleTruth:
     labels = [LabelTruth("human", expression=POSES[picture.pose])]
-    if picture.means and picture.pose != "NE" and variant != "converted":
-        total = sum(picture.means)
-        probs = {name: mean / total for name, mean in zip(SCALES, picture.means, strict=True)}
-        labels.append(LabelTruth("derived-ratings", expression=max(_ordered(probs), key=probs.__getitem__),
-                                 expression_probs=probs))  # fmt: skip
+    means = picture.means or (0.0,) * len(SCALES)
+    tied = means.count(max(means)) > 1
+    if not tied and picture.pose != "NE" and variant != "converted":
+        total = sum(means)
+        probs = {name: mean / total for name, mean in zip(SCALES, means, strict=True)}
+        largest = SCALES[means.index(max(means))]
+        labels.append(LabelTruth("derived-ratings", expression=largest, expression_probs=probs))
     return SampleTruth(
         key=picture.stem,
         path=path,
@@ -119,11 +125,6 @@ def _sample(picture: _Picture, path: str, variant: str, *, readable: bool) -> Sa
         readable=readable,
         annotation=Annotation(gender="female", ethnicity="Japanese"),
     )
-
-
-def _ordered(probs: dict[str, float]) -> list[str]:
-    """The six in the canonical order, so that of equal ones the first wins."""
-    return [name for name in ("happiness", "sadness", "surprise", "fear", "disgust", "anger") if name in probs]
 
 
 def _readme(pictures: list[_Picture], *, surplus: bool) -> list[str]:

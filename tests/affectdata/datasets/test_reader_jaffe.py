@@ -61,6 +61,12 @@ def test_ratings_are_kept_as_shares_and_not_of_neutral_pictures(lake: Lake, inge
     assert found["KM.HA1.2"]["expression"] == "happiness"
 
 
+def test_of_two_largest_ratings_neither_is_the_label(lake: Lake, ingested: Run) -> None:
+    table = f"{HEADER}2 1.00 1.00 2.00 3.30 3.3 1.00 KM-HA1\n53 4.5 1.3 1.5 1.2 1.2 1.2 YM-HA2\n"
+    assert not ingested("jaffe", PICTURES | {"README_FIRST.txt": table}).rejects
+    assert set(rows(lake, "labels/derived-ratings")) == {"YM.HA2.53"}
+
+
 def test_a_mistyped_id_is_told_from_a_row_without_a_picture_and_not_repaired(lake: Lake, ingested: Run) -> None:
     summary = ingested("jaffe", TREE)
     assert rejects(summary) == {"rating-without-image": 1, "id-mismatch": 1}
