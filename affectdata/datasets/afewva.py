@@ -192,7 +192,11 @@ def _score(value: object, where: str, reject: Reject) -> float:
         reject(where, "bad-number", f"{value!r:.80}")
         return np.nan
     if not -SCALE <= value <= SCALE:
-        reject(where, "out-of-range", f"{value:.80}" if isinstance(value, str) else f"{value!r:.80}")
+        reject(where, "out-of-range", f"{value!r:.80}")
+        return np.nan
+    if value != int(value):
+        # There are 21 levels; a score between them comes from a copy that was scaled already.
+        reject(where, "bad-number", f"{value!r:.80}, a whole number expected")
         return np.nan
     return value / SCALE
 

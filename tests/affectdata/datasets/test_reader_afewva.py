@@ -91,6 +91,7 @@ def test_keys_and_pictures_are_matched_one_by_one(lake: Lake, ingested: Run) -> 
         ({"valence": 11}, {"out-of-range": 1}),
         ({"valence": -10.5, "arousal": 1e400}, {"out-of-range": 2}),
         ({"valence": "3", "arousal": True}, {"bad-number": 2}),
+        ({"valence": 0.3, "arousal": -1.5}, {"bad-number": 2}),
         ({"valence": None}, {}),
         ({"landmarks": SIXTY_EIGHT[:67]}, {"bad-landmarks": 1}),
         ({"landmarks": [["1", "2"]] * 68}, {"bad-landmarks": 1}),
