@@ -70,8 +70,11 @@ def place_of(path: str, root: str = "") -> Place | None:
     match (kind, rest):
         case ("clips", [] | [_]):
             return Place(path, kind, split, rest[0] if rest else None, None)
-        case ("clips", [label, clip]) if CLIP_ID.fullmatch(clip):
+        case ("clips", [label, clip]) if dump or CLIP_ID.fullmatch(clip):
             return Place(path, dump or "frames", split, label, clip, released=False)
+        case ("clips", _):
+            # Clips deeper than the layout has them: the label is no class, so they are refused and not lost.
+            return Place(path, kind, split, "/".join(rest), None)
         case ("faces", [clip]):
             return Place(path, kind, split, None, clip)
         case ("faces", [label, clip]):

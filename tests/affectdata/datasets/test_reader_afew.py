@@ -136,6 +136,18 @@ def test_names_and_folders_that_are_none_are_refused(lake: Lake, ingested: Run) 
     assert "train/000633000" not in table(lake, "expression", "labels/human")
 
 
+def test_clips_in_a_folder_too_deep_are_refused_and_not_lost(lake: Lake, ingested: Run) -> None:
+    deep = {"Train_AFEW/clips/Fear/000633040.avi": "", "Train_AFEW/Sad/Sad/000633080.avi": ""}
+    assert rejects(ingested("afew", RELEASE | deep)) == {"unknown-class-folder": 2}
+    assert not {"train/000633040", "train/000633080"} & set(table(lake, "path"))
+
+
+def test_dumped_frames_of_a_folder_that_is_no_clip_are_refused(lake: Lake, ingested: Run) -> None:
+    dumped = {f"frame/train_afew/Angry/{clip}/001.jpg": "" for clip in ("000633000", "clip one")}
+    assert rejects(ingested("afew", dumped)) == {"bad-name": 1}
+    assert set(table(lake, "path")) == {"train/000633000/00001"}
+
+
 def test_a_clip_in_two_class_folders_gives_its_faces_no_label(lake: Lake, ingested: Run) -> None:
     summary = ingested("afew", RELEASE | {"Train_AFEW/Happy/000633000.avi": ""}, images="faces")
     assert rejects(summary) == {"conflicting-duplicate": 1}
