@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TypeVar
 
-from affectdata.datasets.bp4d_tree import Sequence
+from affectdata.datasets.bp4d_tree import PLUS_FOLDERS, Sequence
 from affectdata.datasets.listing import Listing
 from affectdata.datasets.reading import Folder, Reject
 from manifests.errors import DatasetError
@@ -60,7 +60,8 @@ def places(files: Listing, last_task: int) -> Places:
     unread: list[str] = []
     for path in files.tree():
         match = _FOLDER.search(path)
-        if match and 1 <= int(match[2]) <= last_task and any(map(_is_picture, files.names(path))):
+        other = not PLUS_FOLDERS.isdisjoint(path.lower().split("/"))
+        if match and not other and 1 <= int(match[2]) <= last_task and any(map(_is_picture, files.names(path))):
             _once(folders, (match[1].upper(), int(match[2])), path)
         unread += [f"{path}/{name}".lstrip("/") for name in files.names(path) if _RAR.match(name)]
     return Places(folders, tuple(unread))

@@ -125,7 +125,9 @@ class Reading:
         header, body = cut_header(self.folder.read_bytes(path))
         columns = header_aus(header, self.release)
         if columns is None:
-            self.reject(path, "unknown-header", ",".join(header)[:80])
+            # Every line of it is lost, and the limit of rejects should know.
+            lost = max(1, sum(bool(line.strip()) for line in body.splitlines()))
+            self.reject.many([path] * lost, "unknown-header", [",".join(header)[:80]] * lost)
             return (), None
         names = [None if au is None else au_column(au) for au in columns]
         codes = read_codes(body, names, OCCURRENCE, path, self.reject, first=2)

@@ -32,7 +32,9 @@ _SUBJECT = re.compile(r"(?i)^([FM])(\d{3})(?:\.zip)?$")
 _CODING = re.compile(r"(?i)(?:^|/)(?:AU_OCC|AUCoding|AU\d{1,2})$")
 _NAMED_AU = re.compile(r"(?i)_AU0*(\d{1,2})(?!\d)")
 _AU_FOLDER = re.compile(r"(?i)^AU(\d{1,2})$")
-_PLUS_FOLDERS = frozenset(("thermal", "physiology", "irfeatures"))
+PLUS_FOLDERS = frozenset(("thermal", "physiology", "irfeatures"))
+"""Folders that only BP4D+ has; nothing in them is a picture of the colour camera."""
+
 
 Sequence = tuple[str, int]
 """Subject and number of the task: F001, 1."""
@@ -105,7 +107,8 @@ def sequence_files(
         au: What the folder holds; a file that names another AU is refused as `id-mismatch`.
     """
     found: dict[Sequence, str] = {}
-    for name in folder.files.names(path, "*.csv"):
+    # The shortest name first: `F001_T1 (copy).csv` must not stand in for `F001_T1.csv`.
+    for name in sorted(folder.files.names(path, "*.csv"), key=len):
         sequence, named = sequence_of(name, last_task), _NAMED_AU.search(name)
         if au is not None and named and int(named[1]) != au:
             reject(f"{path}/{name}", "id-mismatch", f"in the folder of AU{au:02d}")
@@ -167,7 +170,7 @@ def _signs_of_plus(files: Listing, sequences: set[Sequence]) -> list[str]:
     signs = [f"AUs of {subject}_T{task}" for subject, task in sequences if task > LAST_TASK]
     signs += [subject for subject, _ in sequences if _is_beyond(subject)]
     folders = files.tree()
-    signs += [path for path in folders if path.rpartition("/")[2].lower() in _PLUS_FOLDERS or _is_beyond(path)]
+    signs += [path for path in folders if path.rpartition("/")[2].lower() in PLUS_FOLDERS or _is_beyond(path)]
     signs += [name for path in folders for name in files.names(path, "*.zip") if _is_beyond(name)]
     return sorted(signs)
 

@@ -61,6 +61,17 @@ def test_a_file_without_its_header_is_refused_whole(ingested: Run) -> None:
     assert rejects(summary) == {"unknown-header": 1}
 
 
+def test_every_line_below_an_unknown_header_counts_for_the_limit_of_rejects(ingested: Run) -> None:
+    wide = WIDE.replace("0,1,2", "frame,one,two") + f"723{ROW}\n"
+    assert rejects(ingested("bp4d", TREE | {"BP4D/AUCoding/AU_OCC/F001_T2.csv": wide})) == {"unknown-header": 3}
+
+
+def test_a_copy_of_an_au_file_never_stands_in_for_it(lake: Lake, ingested: Run) -> None:
+    copy = WIDE.replace("721,0", "721,1")
+    assert rejects(ingested("bp4d", TREE | {"BP4D/AUCoding/AU_OCC/F001_T2 (copy).csv": copy})) == {"duplicate-key": 1}
+    assert rows(lake, "labels/human")["bp4d/F001/T2/0721"]["au01"] == 0
+
+
 def test_intensity_files_have_no_header_and_join_by_frame(lake: Lake, ingested: Run) -> None:
     summary = ingested("bp4d", TREE | {"BP4D/AUCoding/AU_INT/AU06/F001_T2_AU06.csv": "722,9\n"})
     assert rejects(summary) == {"length-mismatch": 1}

@@ -55,6 +55,12 @@ def test_people_never_merge_with_those_of_bp4d_and_other_tasks_stay_unlabelled(l
     assert [warning for warning in summary.warnings if "2DFeatures is not read" in warning]
 
 
+def test_pictures_of_the_thermal_camera_are_not_taken_for_those_of_the_other(lake: Lake, ingested: Run) -> None:
+    ingested("bp4dplus", TREE | {"BP4D+_v0.2/Thermal/F001/T1/145.jpg": "", "BP4D+_v0.2/Thermal/F002/T1/001.jpg": ""})
+    assert rows(lake, "samples")["bp4dplus/F001/T1/0145"]["path"] == "BP4D+_v0.2/2D+3D/F001/T1/145.jpg"
+    assert not [key for key in rows(lake, "samples") if "F002" in key]
+
+
 def test_a_header_of_other_text_is_replaced_by_the_fixed_list(lake: Lake, ingested: Run) -> None:
     ingested("bp4dplus", TREE | {OCC: ",".join(["frame", *(f"AU {n}" for n in "x" * 34)]) + "\n" + ROWS})
     assert rows(lake, "labels/human")["bp4dplus/F001/T1/0145"]["au12"] == 1
