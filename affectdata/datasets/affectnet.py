@@ -108,6 +108,7 @@ CARD = Card(
         "who made AffectNet+'s soft labels: kept apart from people's, as `auto`",
         "whether no_human_annotated files lack human-label, or hold null or -1: all three are read",
     ),
+    revision=2,
 )  # fmt: skip
 
 

@@ -83,6 +83,7 @@ Bounding Boxes/bounding_boxes_afw.mat""",
         "base of the boxes (told by the boxes around the landmarks)", "names of HRNet's columns (read by place)",
         "base of HRNet's points (not shifted)", "names of dlib's parts: 00 or 0",
     ),
+    revision=2,
 )  # fmt: skip
 
 

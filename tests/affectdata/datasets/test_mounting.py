@@ -6,6 +6,7 @@ import gc
 import io
 import os
 import tarfile
+import tempfile
 import zipfile
 from pathlib import Path
 
@@ -224,7 +225,10 @@ def test_a_zip_entry_of_an_impossible_size_is_a_damaged_archive(tmp_path: Path) 
     assert (list(files), reasons(files)) == ([], [("z.zip", "not-an-archive")])
 
 
-def test_a_forked_process_does_not_remove_the_temporary_files_of_its_parent(tmp_path: Path) -> None:
+def test_a_forked_process_does_not_remove_the_temporary_files_of_its_parent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # the child does not clean up
     zip_of(tmp_path / "z.zip", {f"t/{n}.txt": bytes([n]) for n in range(20)})
     held = [spooled(tmp_path / "z.zip", "t/0.txt")]
     path = held[0].path()

@@ -351,6 +351,17 @@ def test_a_bad_key_of_affectnet_plus_is_refused_alone(facts: dict[str, object], 
     assert rejects(ingested("affectnet", plus(top, 0, **facts) | plus(top, 1))) == {reason: 1}
 
 
+def test_soft_labels_of_two_decimals_are_a_distribution_again(lake: Lake, ingested: Run) -> None:
+    shares = [0.03, 0.0, 0.05, 0.01, 0.03, 0.19, 0.68, 0.03]
+    top = "human_annotated/train_set"
+    wrong = {"soft-label": [0.1, *shares[1:]]}
+    tree = plus(top, 0, **{"soft-label": shares}) | plus(top, 1, **wrong)
+    assert rejects(ingested("affectnet", tree)) == {"out-of-range": 1}
+    auto = rows(lake, "labels/auto")
+    assert auto["plus/train/000000"]["expression_probs"] == pytest.approx([s / 1.02 for s in shares] + [0])
+    assert auto["plus/train/000001"]["expression_probs"] is None
+
+
 def test_class_folders_are_read_by_the_code_and_marked_as_a_repack(lake: Lake, ingested: Run) -> None:
     tree = {f"train/{code}/{code + 10}.jpg": "" for code in range(8)} | {"val/7/3.jpg": "", "test/0/9.png": ""}
     summary = ingested("affectnet", tree)
