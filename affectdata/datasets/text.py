@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import io
 import re
@@ -147,6 +148,8 @@ def _line_pieces(file: BinaryIO, size: int) -> Iterator[bytes]:
 
 def _parsed(text: str, names: Sequence[str], delimiter: str, about: str, reject: Reject, start: int = 0) -> CsvTable:
     body = _closed(text, delimiter, len(names)).encode("utf-8", "replace")
+    if body.startswith(codecs.BOM_UTF8):
+        body = codecs.BOM_UTF8 + body  # Arrow takes one away, and this one is data
     if len(body) > MAX_BYTES:
         raise DatasetError(
             f"{about} is too large to be parsed as one table",
