@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from manifests.errors import RunError
@@ -23,7 +24,7 @@ from trainer.data import Samples, open_stores, scored_samples
 from trainer.metrics.detected import SCANNED
 from trainer.predictions import Floats, Predictions
 from trainer.run import Run, write_text
-from trainer.splits import Part
+from trainer.splits import roles_of
 
 CALIBRATION = "calibration.json"
 
@@ -122,10 +123,7 @@ def calibrate(run: Run, lake: Lake, predict: Callable[[Samples], Predictions]) -
         rows, _ = known = np.nonzero(present >= 0)
         tasks["au"] = fit_cells(probs[known], present[known] >= 0.5, halves[rows])
         calibrated = tempered_cells(probs, tasks["au"].temperature)
-        cuts = {
-            au: best_cut(calibrated[:, k][present[:, k] >= 0], present[:, k][present[:, k] >= 0] >= 0.5)
-            for k, au in enumerate(run.recipe.tasks.au.aus)
-        }
+        cuts = {au: cut_of(calibrated[:, k], present[:, k]) for k, au in enumerate(run.recipe.tasks.au.aus)}
     result = Calibration(tasks, cuts)
     write_text(run.path / CALIBRATION, result.to_json())
     return result
@@ -140,8 +138,12 @@ def _known(probs: Floats | None) -> Floats:
 def _selection(run: Run, lake: Lake, dataset: str) -> Samples:
     seen = run.samples
     chose = np.asarray([a == dataset and b == "selection" for a, b in zip(*_pairs(seen), strict=True)], bool)
-    ids = seen["sample_id"].combine_chunks().filter(pa.array(chose)).sort()
-    part = Part(ids, np.ones((len(ids), len(run.recipe.tasks.names)), bool))
+    ids = seen["sample_id"].combine_chunks().filter(pa.array(chose))
+    # Only tasks for which a sample still has the role that chose: protocols may differ by task, and change.
+    found = roles_of(run.recipe, lake, dataset)
+    role = "train" if run.recipe.selection.share is not None else run.recipe.selection.role
+    mine = np.asarray(pc.is_in(found.identity["sample_id"], value_set=ids)) & ~found.has(run.recipe.protocol.report)
+    part = found.part(mine, role)
     truth = truth_sources(lake, dataset, run.recipe.protocol_of(dataset))
     stores = open_stores(lake, [dataset], run.recipe.alignment)
     return scored_samples(run.recipe, lake, dataset, part, truth, (0, stores))[0]
@@ -239,6 +241,12 @@ def expected_calibration_error(confidence: Floats, right: Floats) -> float:
     place = np.minimum((confidence * BINS).astype(int), BINS - 1)
     gaps = np.bincount(place, confidence - right, BINS)
     return float(np.abs(gaps).sum() / len(confidence))
+
+
+def cut_of(probs: Floats, present: Floats) -> float:
+    """The best cut of one AU among its labelled cells, `present` [N] with -1 unknown; 0.5 below `LEAST` of them."""
+    known = present >= 0
+    return best_cut(probs[known], present[known] >= 0.5) if known.sum() >= LEAST else 0.5
 
 
 def best_cut(probs: Floats, present: npt.NDArray[np.bool_]) -> float:

@@ -94,7 +94,7 @@ def evaluate(
         tables[name] = to_table(samples.ids, recipe.tasks, predictions, samples.targets)
     if not scores:
         raise ProtocolError(f"no dataset of run {run.name} has samples with role {role}", then="--role val or test")
-    result = Scores(run.name, run.facts.best_epoch, tuple(scores))
+    result = Scores(run.name, run.facts.best_epoch, tuple(scores), tuple(run.facts.transductive))
     _write(run, result, tables)
     return result
 

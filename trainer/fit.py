@@ -33,6 +33,7 @@ from trainer.recipe import Recipe
 from trainer.run import RESUME, SAMPLES, Run, RunFacts, start, write_facts
 from trainer.sampling import Order, class_weights
 from trainer.scoring import check_selection
+from trainer.transductive import why_transductive
 
 SCORE_BATCH = 256
 """Pictures per step where nothing is trained."""
@@ -109,12 +110,13 @@ def train(
         network = network_for(recipe, prepared.train.shape[:2])
         if prepared.train.targets.landmarks is not None:
             start_at_mean_face(network, prepared.train.targets.landmarks.points)
-        facts = _facts(recipe, prepared, network, machine)
+        facts = _facts(recipe, prepared, network, machine, why_transductive(recipe, lake))
         trainer, learner, keeper = _trainer(recipe, run_dir, prepared, network, machine, say)
         if trainer.is_global_zero:
             start(run_dir, recipe, facts, resume=resume)
             _write_samples(run_dir, recipe, prepared)
-            for line in [*prepared.lines(), *network.backbone.report.lines()]:
+            marks = [f"TRANSDUCTIVE: {reason}; every score of this run will say so" for reason in facts.transductive]
+            for line in [*prepared.lines(), *marks, *network.backbone.report.lines()]:
                 say(line)
         checkpoint = run_dir / RESUME if resume and (run_dir / RESUME).exists() else None
         _fit(trainer, learner, recipe, prepared, checkpoint)
@@ -195,7 +197,9 @@ def _check_precision(recipe: Recipe, machine: Machine) -> None:
         raise RecipeError("train.precision 16-mixed", found="training on the CPU", expected="32-true or bf16-mixed")
 
 
-def _facts(recipe: Recipe, prepared: Prepared, network: HardSharing, machine: Machine) -> RunFacts:
+def _facts(
+    recipe: Recipe, prepared: Prepared, network: HardSharing, machine: Machine, transductive: list[str]
+) -> RunFacts:
     device = torch.cuda.get_device_name(0) if machine.accelerator == "cuda" else "cpu"
     return RunFacts(
         state="training",
@@ -213,6 +217,7 @@ def _facts(recipe: Recipe, prepared: Prepared, network: HardSharing, machine: Ma
         parameters=sum(p.numel() for p in network.parameters()),
         device=f"{machine.devices * machine.nodes} x {device}",
         weights=network.backbone.report.facts,
+        transductive=transductive,
     )
 
 

@@ -5,26 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from affectdata.labels.known import known_layers
 from affectdata.labels.teacher import Known, Predicted, TeacherRule, teacher_labels
 from manifests.crops import CropStore
 from manifests.errors import ProtocolError, RunError, StaleLayerError, UnknownNameError
 from manifests.lake import Lake
-from manifests.layer import LayerFacts
+from manifests.layer import LayerFacts, layer_key
 from manifests.protocols import identity, roles
 from manifests.query import DEFAULT_SOURCES, manifest_table
-from manifests.resolve import resolve
 from manifests.vocabulary import TASKS, au_column
 from trainer.calibrate import Calibration
 from trainer.predictions import Predictions
 from trainer.run import Run
 from trainer.teacher import TEACHABLE, Progress, Teacher, checkpoint
+from trainer.transductive import MARK
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,36 @@ class Request:
     tuned_cuts: bool = False
     shard: tuple[int, int] | None = None
 
+    def source(self, runs: Sequence[Run]) -> str:
+        """Name of the layer.
+
+        Raises:
+            LakeError: It is no name of a label source.
+        """
+        name = f"teacher-{self.name or '-'.join(run.name for run in runs)}"
+        layer_key("labels", name)
+        return name
+
+    def command(self, runs: Sequence[Run], dataset: str) -> str:
+        """The command line that makes the layer again: every option that changes a label."""
+        rule = self.rule
+        options = {
+            "--tasks": (",".join(self.tasks), ""),
+            "--mode": (rule.mode, "soft"),
+            "--min-confidence": (f"{rule.min_confidence:g}", "0"),
+            "--weight": (f"{rule.weight:g}", "1"),
+            "--name": (self.name, ""),
+            "--sources": (",".join(self.sources), ",".join(DEFAULT_SOURCES)),
+        }
+        flags = {
+            "--allow-transductive": self.transductive,
+            "--no-calibration": not self.calibrated,
+            "--tuned-cuts": self.tuned_cuts,
+        }
+        said = [f"--teacher {run.name}" for run in runs] + [f"--protocol {name}" for name in self.protocols]
+        said += [f"{name} {value}" for name, (value, default) in options.items() if value != default]
+        return " ".join(["affect pseudo-label", dataset, *said, *(name for name, on in flags.items() if on)])
+
 
 @dataclass(frozen=True)
 class PseudoSummary:
@@ -67,15 +98,18 @@ class PseudoSummary:
     labelled: Mapping[str, int] = field(default_factory=dict)
     """Task -> samples that gained a label."""
     reported: int = 0
-    """Samples of reported roles, which are left alone (or, if transductive, labelled)."""
+    """Faces with reported roles, which are left alone (or, if transductive, are candidates too)."""
     published: bool = True
+    transductive: bool = False
 
     def lines(self) -> Iterator[str]:
         """One fact a line, for people."""
         each = ", ".join(f"{task} {count:,}" for task, count in self.labelled.items()) or "nothing"
         yield f"{self.dataset}: labels/{self.source}: {each} of {self.candidates:,} samples"
         yield f"  {self.predicted:,} predicted now, {self.candidates - self.predicted:,} known from before"
-        if self.reported:
+        if self.reported and self.transductive:
+            yield f"  TRANSDUCTIVE: {self.reported:,} of them have reported roles; scores of runs on them will say so"
+        elif self.reported:
             yield f"  {self.reported:,} samples of reported roles are left alone"
         if not self.published:
             yield "  this shard is done; run the command without --shard once all are, to publish"
@@ -100,9 +134,12 @@ def pseudo_label(
     """
     runs, lake = [teacher.run for teacher in teachers], teachers[0].lake
     tasks = _tasks(runs, request)
+    _check_cuts(runs, request)
+    source = request.source(runs)
     fingerprints = lake.fingerprints(dataset)
     store = _store(lake, dataset, runs)
-    candidates, reported = _candidates(lake, dataset, runs[0], request)
+    others = known_layers(lake, dataset, request.sources, source)
+    candidates, reported = _candidates(lake, dataset, runs, request)
     row = store.locate(candidates["sample_id"].combine_chunks())
     candidates, row = candidates.filter(pa.array(row >= 0)), row[row >= 0]
     fresh, parts, calibrations = 0, [], []
@@ -113,21 +150,33 @@ def pseudo_label(
             calibration = teacher.calibration if request.calibrated else Calibration()
             parts.append(calibration.apply(found))
             calibrations.append(calibration)
-    source = f"teacher-{request.name or '-'.join(run.name for run in runs)}"
     if request.shard is not None:
         return PseudoSummary(dataset, source, len(row), fresh, reported=reported, published=False)
     predicted = _together(runs, tasks, parts, candidates["sample_id"].combine_chunks(), store.transform[row])
-    known = _known(lake, dataset, candidates, predicted, request.sources)
+    known = _known(lake, dataset, candidates, predicted, [layer.name for layer in others])
     rule = request.rule
     if request.tuned_cuts:
-        rule = TeacherRule(rule.mode, rule.min_confidence, rule.weight, calibrations[0].cuts)
+        cuts = next(one.cuts for run, one in zip(runs, calibrations, strict=True) if run.recipe.tasks.au)
+        rule = replace(rule, cuts=cuts)
     table, labelled = teacher_labels(predicted, known, rule)
     facts = _facts(runs, dataset, request, calibrations)
-    resolution = resolve(lake, request.sources, datasets=[dataset]).datasets[0]
-    keys = ["samples", store.layer.key, *(s.layer.key for s in resolution.sources if s.name != source)]
+    keys = ["samples", store.layer.key, *(layer.key for layer in others)]
     with lake.publish(dataset, command=facts.command) as step:
         step.write("labels", source, table, facts, {key: fingerprints[key] for key in keys})
-    return PseudoSummary(dataset, source, len(row), fresh, labelled, reported)
+    return PseudoSummary(dataset, source, len(row), fresh, labelled, reported, transductive=request.transductive)
+
+
+def _check_cuts(runs: Sequence[Run], request: Request) -> None:
+    if not request.tuned_cuts:
+        return
+    able = [run.name for run in runs if run.recipe.tasks.au]
+    if len(able) != 1 or not request.calibrated:
+        raise RunError(
+            "tuned cuts",
+            found=f"calibrated teachers with AUs: {', '.join(able) if request.calibrated and able else 'none'}",
+            expected="one: its cuts hold for its own calibrated probabilities, not for a mean of several",
+            then="leave --tuned-cuts out to cut at 0.5",
+        )
 
 
 def _tasks(runs: Sequence[Run], request: Request) -> tuple[str, ...]:
@@ -171,16 +220,17 @@ def _store(lake: Lake, dataset: str, runs: Sequence[Run]) -> CropStore:
     return store
 
 
-def _candidates(lake: Lake, dataset: str, run: Run, request: Request) -> tuple[pa.Table, int]:
+def _candidates(lake: Lake, dataset: str, runs: Sequence[Run], request: Request) -> tuple[pa.Table, int]:
     """sample_id and picture hash of every face that may be labelled, sorted; and how many have a reported role."""
     samples = lake.read(dataset, "samples", ["sample_id", "face_status"])
     face = pc.fill_null(pc.not_equal(samples["face_status"], "not_a_face"), True)
     who = identity(lake, dataset).select(["sample_id", "pixel_hash"]).sort_by("sample_id")
     who = who.filter(pc.is_in(who["sample_id"], value_set=samples.filter(face)["sample_id"].combine_chunks()))
-    scored = pa.concat_arrays([_reported(lake, dataset, run, name) for name in _protocols(lake, dataset, run, request)])
-    held = pc.is_in(who["sample_id"], value_set=scored)
+    asked = [(run, name) for run in runs for name in _protocols(lake, dataset, run, request)]
+    scored = [_reported(lake, dataset, run, name) for run, name in asked]
+    held = pc.is_in(who["sample_id"], value_set=pa.concat_arrays([pa.array([], pa.string()), *scored]))
     count = int(pc.sum(held).as_py() or 0)
-    return (who, 0) if request.transductive else (who.filter(pc.invert(held)), count)
+    return who if request.transductive else who.filter(pc.invert(held)), count
 
 
 def _protocols(lake: Lake, dataset: str, run: Run, request: Request) -> list[str]:
@@ -272,6 +322,9 @@ def _facts(runs: Sequence[Run], dataset: str, request: Request, calibrations: Se
             "recipe_hash": hashlib.sha256(run.recipe.to_yaml().encode()).hexdigest(),
             "weights": checkpoint(run),
             "trained_on": run.facts.fingerprints,
+            "protocol": run.facts.protocol,
+            "fold": run.recipe.protocol.fold,
+            "report": run.recipe.protocol.report,
             "validation": run.metrics.iloc[run.facts.best_epoch].to_dict(),
             "calibration": {task: asdict(one) for task, one in calibration.tasks.items()},
         }
@@ -283,15 +336,12 @@ def _facts(runs: Sequence[Run], dataset: str, request: Request, calibrations: Se
     expression = next((run.recipe.tasks.expression for run in runs if run.recipe.tasks.expression), None)
     units = dict.fromkeys(("expression", "va", "au", "landmarks"), "frame")
     extra = {"teachers": json.dumps(teachers, sort_keys=True)}
-    extra |= {"transductive": "true"} if request.transductive else {}
-    named = " ".join(f"--teacher {run.name}" for run in runs)
-    options = ["--mode hard"] if rule.mode == "hard" else []
-    options += [f"--min-confidence {rule.min_confidence:g}"] if rule.min_confidence else []
-    options += ["--allow-transductive"] if request.transductive else []
+    seen = request.transductive or any(run.facts.transductive for run in runs)
+    extra |= {MARK: "true"} if seen else {}
     return LayerFacts(
         offered={"expression": list(expression.classes)} if expression else {},
         unit=units,
         rule=words,
-        command=" ".join(["affect pseudo-label", dataset, named, *options]),
+        command=request.command(runs, dataset),
         extra=extra,
     )

@@ -53,6 +53,8 @@ class RunFacts:
     versions: dict[str, str] = field(default_factory=versions)
     weights: dict[str, str] = field(default_factory=dict)
     """Pretrained weights that training began from: source and SHA-256; empty for a random start."""
+    transductive: list[str] = field(default_factory=list)
+    """Why its scores are not those of unseen samples, see `trainer.transductive`; empty: they are."""
     epochs: int = 0
     """Epochs done."""
     best_epoch: int = -1

@@ -70,9 +70,13 @@ class Scores:
     epoch: int
     """Epoch, from 0, whose weights were scored."""
     datasets: tuple[DatasetScores, ...]
+    transductive: tuple[str, ...] = ()
+    """Why these are no scores of unseen samples: what taught the run may have seen them."""
 
     def lines(self) -> Iterator[str]:
         """One fact a line, for people."""
+        for reason in self.transductive:
+            yield f"TRANSDUCTIVE: {reason}"
         for d in self.datasets:
             fold = "" if d.fold is None else f" fold {d.fold}"
             yield f"{d.dataset} {d.protocol}{fold} {d.role}: {d.samples:,} samples, truth {', '.join(d.truth)}"
@@ -95,7 +99,12 @@ class Scores:
 
     def to_json(self) -> str:
         """JSON with every result, NaN as null."""
-        tree = {"run": self.run, "epoch": self.epoch, "datasets": [_plain(d) for d in self.datasets]}
+        tree = {
+            "run": self.run,
+            "epoch": self.epoch,
+            "transductive": list(self.transductive),
+            "datasets": [_plain(d) for d in self.datasets],
+        }
         return json.dumps(tree, indent=1, ensure_ascii=False) + "\n"
 
 

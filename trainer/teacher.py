@@ -78,7 +78,7 @@ class Teacher:
     ) -> tuple[Predictions, int]:
         """Predictions of the candidates in order, and how many were made now; with a shard only its own."""
         names = _picture_names(candidates, store, row)
-        kept = self._kept(dataset)
+        kept = self._kept(dataset, ["picture"])
         known = np.zeros(len(names), bool) if kept is None else np.asarray(pc.is_in(names, value_set=kept["picture"]))
         if shard is not None:
             # By name, not by place: what is missing changes while the other shards run.
@@ -101,13 +101,10 @@ class Teacher:
         at = np.asarray(pc.index_in(names, value_set=everything["picture"].combine_chunks()))
         return _from_table(everything.take(pa.array(at))), done
 
-    def _kept(self, dataset: str) -> pa.Table | None:
+    def _kept(self, dataset: str, columns: list[str] | None = None) -> pa.Table | None:
+        """What lies there; a picture that two shards predicted is there twice, the first is taken."""
         files = sorted((self.folder / dataset).glob("*.parquet"))
-        if not files:
-            return None
-        table = pa.concat_tables([pq.read_table(file) for file in files])
-        first = np.unique(table["picture"].to_numpy(zero_copy_only=False).astype(str), return_index=True)[1]
-        return table.take(pa.array(np.sort(first)))
+        return pa.concat_tables([pq.read_table(file, columns=columns) for file in files]) if files else None
 
     def _keep(self, dataset: str, names: pa.Array, made: Predictions) -> None:
         """Write one finished part, named by what is in it; whole or not at all."""

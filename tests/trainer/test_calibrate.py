@@ -11,6 +11,7 @@ from trainer.calibrate import (
     Calibration,
     TaskCalibration,
     best_cut,
+    cut_of,
     expected_calibration_error,
     fit_cells,
     fit_classes,
@@ -79,3 +80,10 @@ def test_a_cut_is_where_f1_is_highest_and_near_one_half_among_equals() -> None:
     assert best_cut(np.array([0.1, 0.2, 0.3, 0.9]), np.array([False, True, True, True])) == 0.2
     assert best_cut(np.array([0.1, 0.9]), np.array([False, True])) == 0.5
     assert best_cut(np.array([0.9]), np.array([False])) == 0.5
+
+
+def test_no_cut_is_fitted_on_a_handful_of_cells() -> None:
+    probs, present = np.linspace(0, 1, 60), (np.arange(60) >= 12).astype(np.float32)
+    assert cut_of(probs, present) == 0.2
+    present[:20] = -1
+    assert cut_of(probs, present) == 0.5

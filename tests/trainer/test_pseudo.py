@@ -17,16 +17,23 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
 
+from affectdata.labels.coannotate import Settings, co_annotate
+from affectdata.labels.coannotation import Rule
+from affectdata.labels.known import known_layers
+from affectdata.labels.relatedness import relatedness
 from affectdata.labels.teacher import TeacherRule
-from manifests.errors import ProtocolError, RunError, UnknownNameError
+from manifests.errors import LakeError, ProtocolError, RunError, StaleLayerError, UnknownNameError
 from manifests.lake import Lake
 from manifests.layer import LayerFacts
 from manifests.query import manifest_table
+from manifests.vocabulary import AU_SPACES
+from trainer.evaluate import evaluate
 from trainer.fit import Machine, train
 from trainer.pseudo import Request, pseudo_label
 from trainer.recipe import parse
 from trainer.run import WEIGHTS, Run
 from trainer.teacher import Teacher
+from trainer.transductive import why_transductive
 
 from .conftest import Toy
 
@@ -137,8 +144,145 @@ def test_the_layer_names_its_teacher_and_goes_stale_with_the_labels_it_filled_ar
 
 def test_reported_samples_are_labelled_only_when_asked_and_the_layer_says_so(lake: Lake, run: Run) -> None:
     summary = label(run, lake, transductive=True)
-    assert summary.candidates == 120
+    assert (summary.candidates, summary.reported) == (120, 40)
+    assert "TRANSDUCTIVE: 40 of them have reported roles" in "\n".join(summary.lines())
     assert lake.layer("toy", "labels/teacher-toy").facts.extra["transductive"] == "true"
+
+
+def student_of(run: Run, lake: Lake, folder: Path, *sources: str, **changes: object) -> Run:
+    recipe = run.recipe.replace({"sources": ["human", *sources], "train.epochs": 1, **changes})
+    return train(recipe, lake, folder, machine=Machine("cpu"), say=lambda _: None)
+
+
+def test_every_score_of_a_run_on_transductive_labels_says_so_and_so_do_its_own_pupils(
+    lake: Lake, run: Run, tmp_path: Path
+) -> None:
+    label(run, lake, transductive=True)
+    student = student_of(run, lake, tmp_path / "student", "teacher-toy")
+    assert "labels/teacher-toy" in json.loads((student.path / "facts.json").read_text())["transductive"][0]
+    scores = evaluate(student, lake, device="cpu")
+    assert next(scores.lines()).startswith("TRANSDUCTIVE: toy labels/teacher-toy")
+    assert student.scores is not None
+    assert student.scores["transductive"] == list(scores.transductive) == student.facts.transductive
+    label(student, lake)
+    assert "transductive" in lake.layer("toy", "labels/teacher-student").facts.extra
+
+
+def test_a_rule_over_transductive_labels_is_no_cleaner(lake: Lake, run: Run) -> None:
+    label(run, lake, transductive=True)
+    rule = Rule(relatedness("du2014"), AU_SPACES["fbn17"])
+    co_annotate(lake, "toy", Settings(rule, sources=("human", "teacher-toy")))
+    recipe = run.recipe.replace({"sources": ["human", "co-du2014"]})
+    assert "labels/teacher-toy" in why_transductive(recipe, lake)[0]
+
+
+def test_scores_of_a_run_on_labels_of_training_samples_say_nothing(lake: Lake, run: Run, tmp_path: Path) -> None:
+    label(run, lake)
+    student = student_of(run, lake, tmp_path / "student", "teacher-toy")
+    assert student.facts.transductive == []
+    assert not any("TRANSDUCTIVE" in line for line in evaluate(student, lake, device="cpu").lines())
+
+
+def other_protocol(lake: Lake) -> None:
+    """Another protocol, which reports what the official one trains on."""
+    table = lake.read("toy", "protocols/official")
+    roles = pa.array(["test" if i < 20 else "val" if i < 40 else "train" for i in range(table.num_rows)])
+    table = table.set_column(table.column_names.index("role"), "role", roles)
+    with lake.publish("toy", command="test") as step:
+        step.write("protocols", "other", table, LayerFacts(truth=["human"]), ["samples"])
+
+
+def test_a_teacher_that_another_protocol_trained_may_have_seen_what_is_scored_and_scores_say_so(
+    lake: Lake, run: Run
+) -> None:
+    other_protocol(lake)
+    label(run, lake)
+    same = run.recipe.replace({"sources": ["human", "teacher-toy"]})
+    assert why_transductive(same, lake) == []
+    (reason,) = why_transductive(same.replace({"protocol.name": "other"}), lake)
+    assert "teacher toy was trained under protocol official of toy" in reason
+    (reason,) = why_transductive(same.replace({"protocol.report": "val", "selection.role": "test"}), lake)
+    assert "may have seen" in reason
+
+
+def test_a_dataset_without_a_protocol_is_labelled_whole_if_that_is_asked_for(lake: Lake, run: Run) -> None:
+    with lake.publish("toy", command="test") as step:
+        step.drop("protocols/official")
+    assert label(run, lake, transductive=True, calibrated=False).candidates == 120
+
+
+def test_what_any_of_several_teachers_reports_is_left_alone(lake: Lake, run: Run, tmp_path: Path) -> None:
+    other_protocol(lake)
+    twin = shutil.copytree(run.path, tmp_path / "twin")
+    (twin / "recipe.yaml").write_text(run.recipe.replace({"protocol.name": "other"}).to_yaml())
+    pair = [Teacher(run, lake, "cpu"), Teacher(Run(twin), lake, "cpu")]
+    assert pseudo_label(pair, "toy", Request(calibrated=False)).candidates == 40
+
+
+def test_a_layer_does_not_take_its_own_labels_for_known(lake: Lake, run: Run) -> None:
+    label(run, lake, sources=("human",))
+    rows = lake.layer("toy", "labels/teacher-toy").rows
+    for _ in range(2):
+        label(run, lake, sources=("human", "teacher-toy"))
+        layer = lake.layer("toy", "labels/teacher-toy")
+        assert (layer.rows, layer.stale) == (rows, "")
+
+
+def test_stale_labels_are_not_taken_for_unknown(lake: Lake) -> None:
+    samples = lake.read("toy", "samples")
+    with lake.publish("toy", command="test") as step:
+        step.write("samples", "", samples, LayerFacts(fingerprint="other"))
+    with pytest.raises(StaleLayerError):
+        known_layers(lake, "toy", ["human"], "teacher-toy")
+
+
+def test_every_option_that_changes_a_label_is_in_the_command_and_in_the_fingerprint(lake: Lake, run: Run) -> None:
+    options: list[dict[str, object]] = [
+        {},
+        {"rule": TeacherRule(weight=0.5)},
+        {"rule": TeacherRule("hard", 0.25)},
+        {"tasks": ("va", "au")},
+        {"tuned_cuts": True},
+        {"protocols": ("official",)},
+    ]
+    seen = {}
+    for asked in options:
+        label(run, lake, **asked)
+        facts = lake.layer("toy", "labels/teacher-toy").facts
+        seen[facts.fingerprint] = facts.command
+    assert list(seen.values()) == [
+        "affect pseudo-label toy --teacher toy",
+        "affect pseudo-label toy --teacher toy --weight 0.5",
+        "affect pseudo-label toy --teacher toy --mode hard --min-confidence 0.25",
+        "affect pseudo-label toy --teacher toy --tasks va,au",
+        "affect pseudo-label toy --teacher toy --tuned-cuts",
+        "affect pseudo-label toy --teacher toy --protocol official",
+    ]
+
+
+def test_a_name_that_no_layer_can_have_is_refused_before_anything_is_predicted(lake: Lake, run: Run) -> None:
+    with pytest.raises(LakeError, match="label source"):
+        label(run, lake, name="Mine")
+    assert not (lake.cache / "predictions").exists()
+
+
+def test_cuts_of_one_teacher_do_not_cut_the_mean_of_two(lake: Lake, run: Run, tmp_path: Path) -> None:
+    twin = Run(shutil.copytree(run.path, tmp_path / "twin"))
+    with pytest.raises(RunError, match="mean of several"):
+        pseudo_label([Teacher(run, lake, "cpu"), Teacher(twin, lake, "cpu")], "toy", Request(tuned_cuts=True))
+    with pytest.raises(RunError, match="calibrated"):
+        label(run, lake, tuned_cuts=True, calibrated=False)
+
+
+def test_a_teacher_is_calibrated_only_on_samples_that_still_choose_its_epoch(lake: Lake, run: Run) -> None:
+    assert Teacher(run, lake, "cpu").calibration.tasks["expression"].cells > 0
+    table = lake.read("toy", "protocols/official")
+    turned = pc.if_else(pc.equal(table["role"], "val"), "test", table["role"])
+    with lake.publish("toy", command="test") as step:
+        turned_table = table.set_column(table.column_names.index("role"), "role", turned)
+        step.write("protocols", "official", turned_table, LayerFacts(truth=["human"]), ["samples"])
+    with pytest.raises(RunError, match="cannot be calibrated"):
+        _ = Teacher(run, lake, "cpu").calibration
 
 
 def test_a_dataset_without_a_protocol_is_refused(lake: Lake, run: Run) -> None:
