@@ -91,6 +91,7 @@ BP4D-training/F001/T1/2440.jpg""",
     unverified=("the list of 27 coded AUs", "columns that are not coded hold 9 throughout",
                 "which picture an AU frame is where pictures count from 0: see --frame-offset",
                 "content and base of the 49 2D points (.mat), which are not read", "name of the folder of sequences"),
+    revision=2,
 )  # fmt: skip
 
 

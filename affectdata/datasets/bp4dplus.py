@@ -82,6 +82,7 @@ Thermal/, Physiology/ ... (not read)""",
                 "that the AU file of F041_T7 is longer or shorter than its pictures [one source]: frames without a "
                 "picture are refused",
                 "content of the 2D points (.mat), which are not read"),
+    revision=2,
 )  # fmt: skip
 
 

@@ -95,6 +95,7 @@ or DISFA+: Images/SN001/<trial>/000.jpg, Labels/SN001/<trial>/AU1.txt ... AU26.t
     ),
     unverified=("base of the 66 points (0 or 1)", "names of DISFA+'s trials, read whatever they are",
                 "20 frames a second, not stored", "DISFA+'s points (<trial>_FaceCropped.mat), not read"),
+    revision=2,
 )  # fmt: skip
 
 _LABELS = re.compile(r"(?i)(?:^|/)ActionUnit_Labels/(SN\d{3})$")
