@@ -135,7 +135,7 @@ def differences(
         unlike = [
             f"{name or 'all'} {read.get(name, 0):,} of {count:,}"
             for name, count in entry.counts.items()
-            if read.get(name, 0) != count
+            if not entry.fits(name, read.get(name, 0))
         ]
         if unlike and entry.counts.get("", 0) > 2 * read[""]:
             unlike = [f"{read['']:,} of {entry.counts['']:,}"]

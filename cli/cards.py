@@ -76,7 +76,7 @@ def _protocol(protocol: ProtocolCard) -> str:
 
 
 def _option(option: Option) -> str:
-    choices = f" [{' | '.join(option.choices)}]" if option.choices else ""
+    choices = f" [{' | '.join(filter(None, option.choices))}]" if option.choices else ""
     default = f"; by default {option.default}" if option.default else ""
     return f"--{option.name}{choices}: {option.about}{default}"
 

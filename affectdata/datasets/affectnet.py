@@ -86,7 +86,7 @@ CARD = Card(
   human_annotated/{train_set,validation_set}/{images/<id>.jpg, annotations/<id>.json} [+ no_human_annotated/...]
   {train,val}/<0-7>/*.jpg""",
     published=(
-        Published("train", {"": 414_799}, "samples", "verified 3", _WHOLE),
+        Published("train", {"": 414_799}, "samples", "verified 3", _WHOLE, also=(414_800,)),
         Published("val", {"": 5_500}, "samples", "one source", _WHOLE),
         Published("extra", {"": 539_607}, "samples", "one source", (_PLUS,)),
         Published("train", TRAIN | {"": _CODED}, "human", "verified 3"),

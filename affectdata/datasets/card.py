@@ -56,6 +56,7 @@ class Published:
         sure: Confidence tag of the dataset page: verified n, one source, counted, unverified ...
         variants: Distribution variants that the counts hold for; empty for all.
         column: Label column that holds the classes.
+        also: Other totals that sound copies have.
     """
 
     split: str
@@ -64,6 +65,11 @@ class Published:
     sure: str = "unverified"
     variants: tuple[str, ...] = ()
     column: str = "expression"
+    also: tuple[int, ...] = ()
+
+    def fits(self, name: str, count: int) -> bool:
+        """Whether a count of a class, or with `""` of all of them, is the published one or as good."""
+        return count == self.counts[name] or (not name and count in self.also)
 
 
 @dataclass(frozen=True)

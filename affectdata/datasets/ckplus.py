@@ -210,12 +210,13 @@ def _refuse_copies(folder: Folder) -> None:
 def _read_subject(
     folder: Folder, frames: list[Frame], kinds: dict[str, dict[Frame, str]], top: str, reject: Reject
 ) -> Block:
-    emotions = _emotions(folder, kinds["emotions"], frames, reject)
+    peaks = _peaks(frames)
+    emotions = _emotions(folder, kinds["emotions"], frames, peaks, reject)
     expression: list[str | None] = [emotions.get(frame) for frame in frames]
     coded: dict[int, Facs] = {}
     points = np.full((len(frames), 136), np.nan, np.float32)
     for row, frame in enumerate(frames):
-        if path := kinds["facs"].get(frame):
+        if (path := kinds["facs"].get(frame)) and _at_peak(frame, peaks, path, reject):
             coded[row] = facs_of(folder.read_bytes(path), path, reject)
         if path := kinds["landmarks"].get(frame):
             found = landmarks_of(folder.read_bytes(path), path, reject)
@@ -232,7 +233,29 @@ def _read_subject(
     return Block(sample_rows(frames, paths), labels, ten_folds(scored, TRUTHS))
 
 
-def _emotions(folder: Folder, paths: dict[Frame, str], frames: list[Frame], reject: Reject) -> dict[Frame, str]:
+Peaks = dict[tuple[str, str], int]
+"""Person and sequence -> frame number of its peak."""
+
+
+def _peaks(frames: list[Frame]) -> Peaks:
+    """Person and sequence -> number of its last frame, which is the peak."""
+    peaks: Peaks = {}
+    for person, sequence, number in frames:
+        peaks[person, sequence] = max(peaks.get((person, sequence), 0), number)
+    return peaks
+
+
+def _at_peak(frame: Frame, peaks: Peaks, path: str, reject: Reject) -> bool:
+    """Whether a file of labels names the last frame of its sequence; another one is refused, not believed."""
+    peak = peaks[frame[:2]]
+    if frame[2] != peak:
+        reject(path, "id-mismatch", f"names frame {frame[2]}, the sequence ends with {peak}")
+    return frame[2] == peak
+
+
+def _emotions(
+    folder: Folder, paths: dict[Frame, str], frames: list[Frame], peaks: Peaks, reject: Reject
+) -> dict[Frame, str]:
     """Peak frame -> emotion of its sequence. A sequence with two files has none: they name two peaks."""
     found = {}
     there = [frame for frame in frames if frame in paths]
@@ -241,6 +264,8 @@ def _emotions(folder: Folder, paths: dict[Frame, str], frames: list[Frame], reje
         path = paths[frame]
         if files[frame[:2]] > 1:
             reject(path, "conflicting-duplicate", f"{files[frame[:2]]} emotion files in one sequence")
+        elif not _at_peak(frame, peaks, path, reject):
+            continue
         elif name := emotion_of(folder.read_bytes(path), path, reject):
             found[frame] = name
     return found

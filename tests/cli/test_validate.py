@@ -86,3 +86,10 @@ def test_the_pictures_that_are_tried_are_spread_over_all(monkeypatch: pytest.Mon
         tried = [int(batch[0][0].removesuffix(".png")) for batch in validation._sampled(assembled)]
         assert len(set(tried)) == min(10, count)
         assert not tried or max(tried) >= count - 1 - count // 10 - 1
+
+
+def test_another_total_that_sound_copies_have_fits_too() -> None:
+    entry = Published("train", {"": 414_799, "happiness": 134_415}, also=(414_800,))
+    assert entry.fits("", 414_799)
+    assert entry.fits("", 414_800)
+    assert not entry.fits("happiness", 414_800)

@@ -114,6 +114,15 @@ def test_two_emotion_files_of_one_sequence_are_a_conflict(lake: Lake, ingested: 
     assert layer(lake, "labels/human") == {}
 
 
+def test_a_file_that_names_another_frame_than_the_last_is_refused(lake: Lake, ingested: Run) -> None:
+    tree = PICTURES | {
+        "Emotion/S005/001/S005_001_00000009_emotion.txt": EMOTION,
+        "FACS/S005/001/S005_001_00000010_facs.txt": FACS,
+    }
+    assert rejects(ingested("ckplus", tree)) == {"id-mismatch": 2}
+    assert not lake.has("ckplus", "labels/derived-last3") or not layer(lake, "labels/derived-last3")
+
+
 def test_the_same_picture_twice_is_an_ambiguous_tree(ingested: Run) -> None:
     tree = TREE | {"cropped/S005/001/S005_001_00000001.png": ""}
     with pytest.raises(DatasetError, match="holds one copy only"):
