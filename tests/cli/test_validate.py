@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
@@ -13,7 +14,8 @@ import pytest
 
 from affectdata import validation
 from affectdata.assembly import Assembled
-from affectdata.datasets.card import Published
+from affectdata.datasets import card
+from affectdata.datasets.card import ExpectedReject, Published
 from affectdata.synthetic import write_twin
 from cli.errors import run
 
@@ -68,11 +70,12 @@ def test_what_is_not_there_is_a_message(copy: Path, capfd: pytest.CaptureFixture
 
 
 def test_a_count_that_is_rounded_or_unverified_does_not_make_a_copy_unsound() -> None:
-    def checks(sure: str) -> list[str]:
+    def checks(sure: str, *expected: ExpectedReject) -> list[str]:
         assembled = SimpleNamespace(count=7, sources=(), samples=lambda *_: iter(()))
-        entry = Published("", {"": 9}, sure=sure)
-        return [check.verdict for check in validation._count_checks((entry,), "any", cast(Assembled, assembled))][1:]
+        known = replace(card("synthetic"), published=(Published("", {"": 9}, sure=sure),), expected_rejects=expected)
+        return [check.verdict for check in validation._count_checks(known, "any", cast(Assembled, assembled))][1:]
 
+    assert checks("verified 3", ExpectedReject("missing-image", 0.1, "dead links")) == [validation.UNSURE]
     assert checks("verified 3") == checks("one source") == [validation.DIFFERS]
     for sure in ("verified 3, rounded", "one source, about", "unverified"):
         assert checks(sure) == [validation.UNSURE]
