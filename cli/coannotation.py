@@ -128,12 +128,16 @@ def relate(
     ] = 0.10,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write a table (.toml).")] = None,
     sources: Sources = None,
+    protocol: Annotated[
+        str, typer.Option("--protocol", metavar="NAME", help="Count only samples that train in it.")
+    ] = "",
+    fold: Annotated[int | None, typer.Option("--fold", metavar="K", help="Fold of a folded protocol.")] = None,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the bootstrap over subjects.")] = 0,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
     """Infer which AUs go with which emotion from data that codes both, with intervals, beside a published table."""
-    from affectdata.labels.relate import comparison, write_table
+    from affectdata.labels.relate import comparison, name_of, write_table
     from affectdata.labels.relate import relate as infer
     from affectdata.labels.relatedness import relatedness
     from cli.questions import source_list
@@ -141,13 +145,22 @@ def relate(
 
     form = form_of(as_json, as_csv)
     names = source_list(datasets) or ()
+    name = name_of(out) if out else ""
     lake = session(context).lake()
     wanted = source_list(sources) or DEFAULT_SOURCES
-    found = infer(lake, names, relatedness(beside), sources=wanted, seed=seed)
+    found = infer(lake, names, relatedness(beside), sources=wanted, protocol=protocol, fold=fold, seed=seed)
     header = ("emotion", "AU", "share", "95 %", "count", beside, "difference")
-    show(Grid(header, list(comparison(found, min_count=min_count, min_fraction=min_fraction))), form)
+    rows = list(comparison(found, min_count=min_count, min_fraction=min_fraction))
+    show(Grid(header, rows), form)
+    if not rows:
+        note(f"no emotion has {min_count} samples that are coded for an AU: choose fewer with --min-count N")
     counts = ", ".join(f"{name} {count:,}" for name, count in found.samples.items())
     note(f"{found.subjects:,} subjects; samples: {counts}")
+    if found.reported:
+        note(
+            f"warning: a protocol reports {found.reported:,} of them; labels that a table of theirs makes have seen "
+            "them. --protocol NAME counts training samples only"
+        )
     if out:
-        write_table(out, found.toml(out.stem.lower(), min_fraction=min_fraction, min_count=min_count))
+        write_table(out, found.toml(name, min_fraction=min_fraction, min_count=min_count))
         note(f"wrote {out}: affect co-annotate --table {out}")

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import astuple, dataclass, field, replace
 from typing import Literal
 
 import numpy as np
@@ -23,13 +24,17 @@ from affectdata.labels.coannotation import (
     listed_aus,
     soft_emotions,
 )
+from affectdata.labels.known import known_layers
 from manifests.lake import Lake
 from manifests.layer import LayerFacts
 from manifests.query import DEFAULT_SOURCES, manifest_table
-from manifests.resolve import resolve
-from manifests.vocabulary import AUS, COMPOUNDS, au_column
+from manifests.vocabulary import AU_SPACES, AUS, COMPOUNDS, au_column
 
 NOT_A_FACE = "not_a_face"
+AU_NAMES = tuple(au_column(au) for au in AUS)
+
+PIECE = 1 << 17
+"""Rows whose weights, [rows, AUs] in float64, are held at once."""
 
 Mode = Literal["hard", "soft"]
 Target = Literal["weight", "fraction"]
@@ -60,6 +65,7 @@ class Settings:
     def command(self, dataset: str) -> str:
         """The command line that makes the layer again."""
         rule = self.rule
+        spaces = {aus: name for name, aus in AU_SPACES.items()}
         options = {
             "--mode": (self.mode, "hard"),
             "--target": (self.target, "weight"),
@@ -67,10 +73,17 @@ class Settings:
             "--require": (rule.require, "all"),
             "--neutral": (rule.neutral, "rest"),
             "--temperature": (f"{rule.temperature:g}", "1"),
+            "--aus": (spaces.get(rule.space, ",".join(map(str, rule.space))), "fbn17"),
             "--sources": (",".join(self.sources), ",".join(DEFAULT_SOURCES)),
         }
         said = [f"{name} {value}" for name, (value, default) in options.items() if value != default]
-        return " ".join(["affect co-annotate", dataset, "--table", rule.table.name, *said])
+        return " ".join(["affect co-annotate", dataset, "--table", rule.table.file or rule.table.name, *said])
+
+    def facts(self) -> dict[str, str]:
+        """What else decided the labels, for the layer's facts: a table by its content, not its name alone."""
+        table = self.rule.table
+        aus = ",".join(map(str, self.rule.space))
+        return {"table": table.name, "table_source": table.source, "table_digest": table.digest, "aus": aus}
 
     def in_words(self) -> str:
         """The rule, for the layer's facts."""
@@ -133,30 +146,63 @@ def co_annotate(lake: Lake, dataset: str, settings: Settings) -> CoSummary:
     """Derive labels for one dataset and publish them; a layer of the same name is replaced.
 
     Raises:
-        UnknownNameError: No such dataset or source.
-        SourceOrderError: The sources are ambiguous.
+        UnknownNameError: No such dataset.
+        SourceOrderError: A source is unknown or ambiguous.
+        StaleLayerError: A source is stale.
     """
     fingerprints = lake.fingerprints(dataset)
-    resolution = resolve(lake, settings.sources, datasets=[dataset]).datasets[0]
-    au_names = [au_column(au) for au in AUS]
-    wanted = ["sample_id", "face_status", "expression", "compound", *au_names]
-    table = manifest_table(lake, [dataset], wanted, sources=settings.sources)
+    known = known_layers(lake, dataset, settings.sources, settings.source)
+    names = [layer.name for layer in known]
+    wanted = ["sample_id", "face_status", "expression", "compound", *AU_NAMES]
+    table = manifest_table(lake, [dataset], wanted, sources=names)
     face = np.asarray(pc.fill_null(pc.not_equal(table["face_status"], NOT_A_FACE), True))
     skipped = table.num_rows - int(face.sum())
     table = table.filter(pa.array(face))
-    cells = np.stack([np.asarray(pc.fill_null(table[name], -1)) for name in au_names], axis=1).astype(np.int8)
-    derived, summary = (_soft if settings.mode == "soft" else _hard)(settings, dataset, table, cells)
     facts = LayerFacts(
         offered={"expression": list(SOFT_CLASSES if settings.mode == "soft" else BASIC)},
         unit={"expression": "frame", "au": "frame"},
         rule=settings.in_words(),
         command=settings.command(dataset),
-        extra={"table": settings.rule.table.name, "table_source": settings.rule.table.source},
+        extra=settings.facts(),
     )
-    parents = ["samples", *(source.layer.key for source in resolution.sources)]
+    parts: list[CoSummary] = []
+    parents = ["samples", *(layer.key for layer in known)]
     with lake.publish(dataset, command=facts.command) as step:
+        derived = _derived(settings, dataset, table, parts)
         step.write("labels", settings.source, derived, facts, {key: fingerprints[key] for key in parents})
-    return replace(summary, skipped=skipped)
+    return replace(_joined(parts), skipped=skipped)
+
+
+def _derived(settings: Settings, dataset: str, table: pa.Table, parts: list[CoSummary]) -> Iterator[pa.Table]:
+    """The labels piece by piece, each with its summary put into `parts`: weights of all rows would fill the memory."""
+    derive = _soft if settings.mode == "soft" else _hard
+    for first in range(0, max(table.num_rows, 1), PIECE):
+        piece = table.slice(first, PIECE).combine_chunks()
+        cells = np.stack([np.asarray(pc.fill_null(piece[name], -1)) for name in AU_NAMES], axis=1).astype(np.int8)
+        derived, summary = derive(settings, dataset, piece, cells)
+        parts.append(summary)
+        yield derived
+
+
+def _joined(parts: Sequence[CoSummary]) -> CoSummary:
+    """One summary of all pieces of a dataset."""
+    rows = sum(part.rows for part in parts)
+    emotions = Counter[str]()
+    for part in parts:
+        emotions.update(part.emotions)
+    aus = sorted({au for part in parts for au in part.aus})
+    total = sum(part.rows * part.entropy for part in parts if part.entropy is not None and part.rows)
+    return replace(
+        parts[0],
+        rows=rows,
+        emotions={name: emotions[name] for name in SOFT_CLASSES if emotions[name]},
+        aus={au: _sum([part.aus[au] for part in parts if au in part.aus]) for au in aus},
+        entropy=None if parts[0].entropy is None else total / rows if rows else float("nan"),
+    )
+
+
+def _sum(counts: Sequence[AuCount]) -> AuCount:
+    return AuCount(*np.sum([astuple(one) for one in counts], axis=0).tolist())
 
 
 def mix_warnings(summaries: Sequence[CoSummary]) -> list[str]:
@@ -182,7 +228,8 @@ def _hard(settings: Settings, dataset: str, table: pa.Table, cells: Cells) -> tu
     emotion = np.asarray(pc.fill_null(pc.index_in(named, value_set=pa.array(COMPOUNDS)), -1))
     weights = listed_aus(settings.rule, emotion, COMPOUNDS, cells)
     implied = implied_emotions(settings.rule, cells)
-    implied[np.asarray(pc.is_valid(expression))] = -1
+    # Whoever said "happily surprised" has not said "surprise".
+    implied[np.asarray(pc.is_valid(named))] = -1
     columns: dict[str, pa.Array] = {"sample_id": table["sample_id"]}
     columns["expression"] = pa.array(np.array([*BASIC, None], object)[implied], pa.string())
     fraction = au_column(1, "prob" if settings.target == "fraction" else "weight").removeprefix("au01_")
@@ -201,7 +248,8 @@ def _hard(settings: Settings, dataset: str, table: pa.Table, cells: Cells) -> tu
 def _soft(settings: Settings, dataset: str, table: pa.Table, cells: Cells) -> tuple[pa.Table, CoSummary]:
     """A distribution over expressions for every sample with AUs and without an expression."""
     probs = soft_emotions(settings.rule, cells)
-    says = np.isfinite(probs).all(1) & np.asarray(pc.is_null(table["expression"]))
+    unnamed = np.asarray(pc.and_(pc.is_null(table["expression"]), pc.is_null(table["compound"])))
+    says = np.isfinite(probs).all(1) & unnamed
     probs = probs[says]
     wide = as_expression_probs(probs).astype(np.float32)
     largest = probs.argmax(1)

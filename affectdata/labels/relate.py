@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 
 from affectdata.labels.coannotate import NOT_A_FACE
 from affectdata.labels.coannotation import BASIC
-from affectdata.labels.relatedness import RelatednessTable
+from affectdata.labels.relatedness import RelatednessTable, check_own_name
 from manifests.errors import LabelRuleError
 from manifests.lake import Lake
+from manifests.protocols import roles
 from manifests.query import DEFAULT_SOURCES, manifest_table
 from manifests.storage import storage_errors
 from manifests.vocabulary import AUS, au_column
@@ -64,6 +65,10 @@ class Relations:
     rows: tuple[Relation, ...]
     subjects: int
     samples: Mapping[str, int]
+    made: str = ""
+    """The command that counts the same."""
+    reported: int = 0
+    """Samples among them that a protocol reports: what is made with the table carries their labels into training."""
 
     def toml(self, name: str, *, min_fraction: float, min_count: int) -> str:
         """A table that `affect co-annotate --table FILE.toml` takes: AUs with at least this share and count.
@@ -73,22 +78,27 @@ class Relations:
         text = [
             f'name = "{name}"',
             f'title = "AU frequencies per emotion in {", ".join(self.datasets)}"',
-            f'source = "affect relate --from {",".join(self.datasets)}"',
+            f'source = "{self.made}"',
             f'semantics = "share of samples with that emotion that show the AU; kept from {min_fraction:g} and '
-            f'{min_count} samples on"',
+            f'{min_count} samples on; {self.reported} of {sum(self.samples.values())} samples have reported roles"',
         ]
         for emotion in self.samples:
             kept = [
                 row
                 for row in self.rows
-                if row.emotion == emotion and row.coded >= min_count and row.fraction >= min_fraction
+                if row.emotion == emotion and row.present and row.coded >= min_count and row.fraction >= min_fraction
             ]
             always = ", ".join(str(row.au) for row in kept if row.present == row.coded)
-            often = ", ".join(f"{row.au} = {row.fraction:.4f}" for row in kept if row.present < row.coded)
+            often = ", ".join(f"{row.au} = {_inside(row.fraction):.4f}" for row in kept if row.present < row.coded)
             if kept:
                 inside = f"{{ {often} }}" if often else "{}"
                 text += ["", f"[rows.{emotion}]", f"prototypical = [{always}]", f"observational = {inside}"]
         return "\n".join(text) + "\n"
+
+
+def _inside(fraction: float) -> float:
+    """A share that rounds to 0 or 1 would say never or always, which a table tells otherwise."""
+    return min(max(fraction, 0.0001), 0.9999)
 
 
 def relate(
@@ -97,6 +107,8 @@ def relate(
     table: RelatednessTable,
     *,
     sources: tuple[str, ...] = DEFAULT_SOURCES,
+    protocol: str = "",
+    fold: int | None = None,
     seed: int = 0,
 ) -> Relations:
     """P(AU | basic expression) in datasets that code both.
@@ -104,19 +116,26 @@ def relate(
     Args:
         table: What to compare with.
         sources: Label sources, first wins.
+        protocol: Count only samples that train in this protocol; by default all, and how many are reported is told.
+        fold: Fold of a folded protocol.
         seed: Of the bootstrap.
 
     Raises:
+        UnknownNameError: No such dataset or protocol.
+        ProtocolError: The protocol has folds and none was named, or the other way round.
         LabelRuleError: No sample has both an expression and an AU.
     """
     columns = ["sample_id", "dataset", "subject_id", "face_status", "expression", *(au_column(au) for au in AUS)]
     found = manifest_table(lake, list(datasets), columns, sources=sources, where="mask_expression and mask_au")
     found = found.filter(pc.fill_null(pc.not_equal(found["face_status"], NOT_A_FACE), True))
+    if protocol:
+        found = found.filter(pc.is_in(found["sample_id"], value_set=_trained(lake, datasets, protocol, fold)))
+    found = found.filter(pc.is_in(found["expression"], value_set=pa.array(BASIC)))
     emotion = np.asarray(pc.fill_null(pc.index_in(found["expression"], value_set=pa.array(BASIC)), -1))
     if not (emotion >= 0).any():
         raise LabelRuleError(
             f"relate: no sample of {', '.join(datasets)} has both a basic expression and an AU",
-            found=f"sources {', '.join(sources)}",
+            found=f"sources {', '.join(sources)}" + (f", training samples of {protocol}" if protocol else ""),
             then="affect coverage --together shows what is known together",
         )
     cells = np.stack([np.asarray(pc.fill_null(found[au_column(au)], -1)) for au in AUS], axis=1)
@@ -128,7 +147,51 @@ def relate(
         if (cells[emotion == code, au - 1] >= 0).any()
     ]
     counts = {name: int((emotion == code).sum()) for code, name in enumerate(BASIC) if (emotion == code).any()}
-    return Relations(datasets, tuple(rows), len(np.unique(people[emotion >= 0])), counts)
+    made = f"affect relate --from {','.join(datasets)}"
+    made += f" --sources {','.join(sources)}" if sources != DEFAULT_SOURCES else ""
+    made += f" --protocol {protocol}" if protocol else ""
+    made += f" --fold {fold}" if fold is not None else ""
+    reported = 0 if protocol else _reported(lake, datasets, found["sample_id"])
+    return Relations(datasets, tuple(rows), len(np.unique(people)), counts, made, reported)
+
+
+def _trained(lake: Lake, datasets: tuple[str, ...], protocol: str, fold: int | None) -> pa.Array:
+    """Samples that train for both tasks: what is scored for either must not tell how they go together."""
+    kept = [pa.array([], pa.string())]
+    for dataset in datasets:
+        ids = None
+        for task in ("expression", "au"):
+            named = roles(lake, dataset, protocol, task=task, fold=fold)
+            mine = named.filter(pc.equal(named["role"], "train"))["sample_id"].combine_chunks()
+            ids = mine if ids is None else ids.filter(pc.is_in(ids, value_set=mine))
+        kept.append(ids)
+    return pa.concat_arrays(kept)
+
+
+def _reported(lake: Lake, datasets: tuple[str, ...], ids: pa.ChunkedArray) -> int:
+    """How many of the samples have a scored role in any protocol and fold of theirs."""
+    scored = [pa.array([], pa.string())]
+    for dataset in datasets:
+        for layer in lake.layers(dataset):
+            if layer.kind == "protocols":
+                table = lake.read(dataset, layer.key, ["sample_id", "role"])
+                held = pc.is_in(table["role"], value_set=pa.array(["val", "test"]))
+                scored.append(table.filter(held)["sample_id"].combine_chunks())
+    return int(pc.sum(pc.is_in(ids, value_set=pa.concat_arrays(scored))).as_py() or 0)
+
+
+def name_of(path: Path) -> str:
+    """The name of the table that a file will hold: the file's.
+
+    Raises:
+        LabelRuleError: `affect co-annotate` would not take it.
+    """
+    name = path.stem.lower().replace("_", "-")
+    try:
+        check_own_name(name)
+    except ValueError as error:
+        raise LabelRuleError(f"table file {path}", found=str(error), then="choose another --out") from None
+    return name
 
 
 def write_table(path: Path, text: str) -> None:
@@ -157,14 +220,17 @@ def _relation(
 ) -> Relation:
     coded = cells >= 0
     _, person = np.unique(people[coded], return_inverse=True)
-    present = np.bincount(person, cells[coded] == 1)
+    present = np.bincount(person, cells[coded] == 1).astype(np.int64)
     count = np.bincount(person)
     low = high = float("nan")
     if len(count) > 1:
         # Seeded by what is measured, so that no interval depends on which others were asked for.
         rng = np.random.default_rng([seed, au, BASIC.index(emotion)])
-        drawn = rng.integers(0, len(count), (RESAMPLES, len(count)))
-        low, high = np.quantile(present[drawn].sum(1) / count[drawn].sum(1), [0.025, 0.975]).tolist()
+        # Subjects with the same counts are alike, so how often each kind is drawn is multinomial: a draw per subject
+        # would take gigabytes where every one of a million samples is its own.
+        kinds, times = np.unique(np.column_stack([present, count]), axis=0, return_counts=True)
+        shown, seen = (rng.multinomial(len(count), times / len(count), RESAMPLES) @ kinds).T
+        low, high = np.quantile(shown / seen, [0.025, 0.975]).tolist()
     published = table.rows[emotion].weight(au) if emotion in table.rows else 0.0
     return Relation(emotion, au, int(present.sum()), int(count.sum()), low, high, published)
 

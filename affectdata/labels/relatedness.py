@@ -6,10 +6,12 @@ unknown, never as absent. Neutral is not a row of any table.
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -18,10 +20,10 @@ from typing import Any
 from manifests.errors import LabelRuleError, UnknownNameError
 from manifests.vocabulary import AUS, COMPOUND
 
-_NAME = re.compile(r"^[a-z0-9][a-z0-9-]*$")
-
 TABLES = ("du2014", "affwild2", "emotionet", "emfacs")
 """Names of the tables that lie in `affectdata/labels/tables/`."""
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,14 @@ class RelatednessTable:
     semantics: str
     confidence: Mapping[str, str]
     rows: Mapping[str, EmotionRow]
+    file: str = ""
+    """Name of the user's file it was read from; empty for a shipped table."""
+
+    @property
+    def digest(self) -> str:
+        """Changes with any AU or fraction: two versions of a user's table may bear one name."""
+        rows = {name: [row.prototypical, sorted(row.observational.items())] for name, row in self.rows.items()}
+        return hashlib.sha256(json.dumps(rows, sort_keys=True).encode()).hexdigest()
 
     def row(self, emotion: str) -> EmotionRow:
         """The row of an emotion, under any spelling that the vocabulary knows.
@@ -111,7 +121,9 @@ def read_table(path: Path) -> RelatednessTable:
     """The table of a TOML file in the form of those that are shipped; see `relatedness`."""
     expected = 'name = "...", and [rows.<emotion>] with prototypical = [AU, ...] and observational = { AU = fraction }'
     try:
-        return _table(tomllib.loads(path.read_text(encoding="utf-8")))
+        table = _table(tomllib.loads(path.read_text(encoding="utf-8")))
+        check_own_name(table.name)
+        return replace(table, file=path.name)
     except OSError as error:
         raise LabelRuleError(f"table {path} cannot be read", found=str(error), expected=expected) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, KeyError, TypeError, ValueError, AttributeError) as error:
@@ -121,7 +133,7 @@ def read_table(path: Path) -> RelatednessTable:
 
 def _table(facts: dict[str, Any]) -> RelatednessTable:
     rows = {emotion: _row(emotion, row) for emotion, row in facts["rows"].items()}
-    table = RelatednessTable(
+    return RelatednessTable(
         name=str(facts["name"]),
         title=str(facts.get("title", "")),
         source=str(facts.get("source", "")),
@@ -129,9 +141,18 @@ def _table(facts: dict[str, Any]) -> RelatednessTable:
         confidence=dict(facts.get("confidence", {})),
         rows=rows,
     )
-    if not _NAME.match(table.name):
-        raise ValueError(f"name {table.name!r}: lower-case letters, digits and '-' only")
-    return table
+
+
+def check_own_name(name: str) -> None:
+    """Refuse a name that a user's table cannot have: its labels would pass for those of another table or mode.
+
+    Raises:
+        ValueError: It says why.
+    """
+    if name in TABLES:
+        raise ValueError(f"name {name!r} is that of a published table")
+    if not _NAME.fullmatch(name) or name.endswith("-soft"):
+        raise ValueError(f"name {name!r}: lower-case letters and digits joined by '-', not ending in -soft")
 
 
 def _row(emotion: str, row: dict[str, Any]) -> EmotionRow:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 
 from affectdata.labels.coannotate import Settings, co_annotate, mix_warnings
 from affectdata.labels.coannotation import BASIC, Rule
-from affectdata.labels.relate import relate, write_table
+from affectdata.labels.relate import Relation, Relations, _relation, name_of, relate, write_table
 from affectdata.labels.relatedness import read_table, relatedness
 from manifests.errors import LabelRuleError
 from manifests.lake import Lake
@@ -169,3 +170,101 @@ def test_relations_of_data_that_lacks_one_side_are_refused(lake: Lake) -> None:
     publish(lake, ["happiness"], unknown(1))
     with pytest.raises(LabelRuleError, match="both a basic expression and an AU"):
         relate(lake, ("toy",), relatedness("du2014"))
+
+
+def test_pieces_give_the_bytes_and_counts_of_one(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = np.random.default_rng(0).integers(-1, 2, (11, len(SPACE))).astype(np.int8)
+    publish(lake, [None, "fear", "happiness", "neutral", None, None, "anger", None, "surprise", None, None], known)
+    for ours in (hard(), hard(mode="soft")):
+        found = []
+        for rows in (1 << 17, 3):
+            monkeypatch.setattr("affectdata.labels.coannotate.PIECE", rows)
+            summary = co_annotate(lake, "toy", ours)
+            found.append((lake.layer("toy", f"labels/{ours.source}").path.read_bytes(), list(summary.lines())))
+        assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("mode", ["hard", "soft"])
+def test_a_compound_expression_gets_no_basic_one(lake: Lake, mode: str) -> None:
+    smile = {au_column(au): [1] for au in (6, 12, 25)}
+    with lake.publish("toy", command="test") as step:
+        step.write("samples", "", pa.table({"sample_id": ["toy/0"], "dataset": ["toy"]}))
+        labels = pa.table({"sample_id": ["toy/0"], "compound": ["happily_surprised"], **smile})
+        step.write("labels", "human", labels, parents=["samples"])
+    ours = hard(mode=mode)
+    co_annotate(lake, "toy", ours)
+    assert lake.read("toy", f"labels/{ours.source}", ["expression"])["expression"].drop_null().to_pylist() == []
+
+
+def test_a_layer_made_again_over_itself_keeps_its_labels(lake: Lake) -> None:
+    publish(lake, ["happiness", "fear"], unknown(2))
+    for sources in (("human",), ("human", "co-du2014"), ("human", "co-*")):
+        co_annotate(lake, "toy", hard(sources=sources))
+        layer = lake.layer("toy", "labels/co-du2014")
+        assert (layer.rows, set(layer.facts.parents), layer.stale) == (2, {"samples", "labels/human"}, "")
+
+
+def test_another_space_or_another_version_of_a_table_is_another_layer(lake: Lake, tmp_path: Path) -> None:
+    publish(lake, ["happiness"], unknown(1))
+    file = tmp_path / "ours.toml"
+    fingerprints, commands = set(), []
+    for space, fraction in (("fbn17", 0.5), ("fbn17", 0.6), ("disfa8", 0.6)):
+        file.write_text(f'name = "mine"\n[rows.happiness]\nobservational = {{ 6 = {fraction} }}\n')
+        rule = Rule(relatedness(str(file)), AU_SPACES[space])
+        co_annotate(lake, "toy", Settings(rule))
+        facts = lake.layer("toy", "labels/co-mine").facts
+        fingerprints.add(facts.fingerprint)
+        commands.append(facts.command)
+    assert len(fingerprints) == 3
+    assert commands[0] == "affect co-annotate toy --table ours.toml"
+    assert commands[2] == "affect co-annotate toy --table ours.toml --aus disfa8"
+
+
+@pytest.mark.parametrize(("present", "coded"), [(99_999, 100_000), (1, 100_000), (0, 10), (10, 10)])
+def test_every_table_that_relate_writes_is_read_again(tmp_path: Path, present: int, coded: int) -> None:
+    rows = tuple(Relation("fear", au, n, coded, 0, 0, 0) for au, n in ((1, present), (4, coded)))
+    file = tmp_path / "My_Own.toml"
+    relations = Relations(("toy",), rows, 1, {"fear": coded})
+    write_table(file, relations.toml(name_of(file), min_fraction=0, min_count=1))
+    row = read_table(file).row("fear")
+    assert row.weight(1) == pytest.approx(present / coded, abs=1e-4)
+    assert (row.weight(1) > 0) == (present > 0)
+
+
+@pytest.mark.parametrize("name", ["du2014", "a b", "mine-soft", "-x"])
+def test_a_table_that_would_pass_for_another_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(LabelRuleError):
+        name_of(tmp_path / f"{name}.toml")
+    file = tmp_path / "x.toml"
+    file.write_text(f'name = "{name}"\n[rows.fear]\nprototypical = [1]\n')
+    with pytest.raises(LabelRuleError, match="name"):
+        read_table(file)
+
+
+def test_relations_of_a_protocol_know_nothing_of_reported_samples(lake: Lake) -> None:
+    cells = unknown(6)
+    cells[:, SPACE.index(12)] = [1, 1, 1, 0, 0, 0]
+    publish(lake, ["happiness"] * 6, cells)
+    ids = lake.read("toy", "samples", ["sample_id"])["sample_id"].to_pylist()
+    roles = ["train", "train", "train", "test", "val", "ignore"]
+    protocol = pa.table({"sample_id": ids, "task": ["all"] * 6, "role": roles})
+    with lake.publish("toy", command="test") as step:
+        step.write("protocols", "official", protocol, LayerFacts(truth=["human"]), ["samples"])
+    everyone = relate(lake, ("toy",), relatedness("du2014"))
+    assert (everyone.rows[0].present, everyone.rows[0].coded, everyone.reported) == (3, 6, 2)
+    assert "2 of 6 samples have reported roles" in everyone.toml("mine", min_fraction=0, min_count=1)
+    trained = relate(lake, ("toy",), relatedness("du2014"), protocol="official")
+    assert (trained.rows[0].present, trained.rows[0].coded, trained.reported) == (3, 3, 0)
+    assert trained.made == "affect relate --from toy --protocol official"
+
+
+def test_intervals_are_those_of_drawing_subjects_and_a_million_samples_cost_no_more() -> None:
+    rng = np.random.default_rng(1)
+    people = np.repeat(np.arange(30), 4)
+    shown = (rng.random(120) < np.repeat(rng.random(30), 4)).astype(np.int8)
+    found = _relation(relatedness("du2014"), "fear", 1, shown, people, 0)
+    drawn = rng.integers(0, 30, (20_000, 30))
+    shares = shown.reshape(30, 4).sum(1)[drawn].sum(1) / 120
+    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(shares, [0.025, 0.975])), abs=0.03)
+    many = _relation(relatedness("du2014"), "fear", 1, np.tile(shown, 10_000), np.arange(1_200_000), 0)
+    assert many.high - many.low < 0.01
