@@ -38,8 +38,10 @@ def ingest_labels(
 ) -> None:
     """Take labels of another tool (OpenFace, py-feat, a colleague) as a label source of a dataset.
 
-    The map is that of `affect ingest table` without `file`: [samples] says by id, image, or sequence and frame_index
-    which sample a row is about, [labels.<source>] what its columns mean.
+    The map is that of `affect ingest table` (docs/table.md) without `file`. Its
+    table `samples` says by id, image, or sequence and frame_index which sample a
+    row is about; its table `labels.NAME`, with the NAME of --source, what the
+    columns mean.
     """
     from affectdata.labels.imported import Frames
     from affectdata.labels.imported import ingest_labels as take

@@ -40,12 +40,25 @@ def lineage(
 
         say(_run_lines(lake, Run(folder, finished=False)))
         return
+    if what.partition("/")[0] not in lake.datasets():
+        raise _neither(what, folder, lake)
     from manifests.lineage import words_about
     from manifests.query import DEFAULT_SOURCES
 
     words = words_about(lake, what, source_list(sources) or DEFAULT_SOURCES)
     rows = [(w.column, w.source, _short(w.value), "wins" if w.wins else w.out or "") for w in words]
     show(Grid(("column", "source", "value", ""), rows), form)
+
+
+def _neither(what: str, folder: Path, lake: Lake) -> Exception:
+    from manifests.errors import AffectError
+
+    return AffectError(
+        f"{what!r} is neither a run nor a sample of the lake",
+        found=f"no run in {folder}; the lake holds {', '.join(lake.datasets()) or 'no dataset'}",
+        expected="a run, or a sample_id such as rafdb/basic/train_00001",
+        then='affect runs lists runs; affect sql "select sample_id from samples limit 5" shows samples',
+    )
 
 
 def _short(value: object) -> str:

@@ -87,6 +87,8 @@ def coverage(
         show(_known_together(lake, wanted, dataset), form)
         return
     found = count(lake, sources=wanted, datasets=dataset)
+    if form is Form.table and not lake.datasets():
+        note("the lake holds no dataset yet: affect ingest DATASET PATH")
     table = found.classes if classes else found.aus if aus else found.tasks
     if form is Form.table:
         said = [name for name in table.column_names if name in _ALWAYS or any(table[name].to_pylist())]

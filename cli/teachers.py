@@ -32,7 +32,7 @@ def pseudo_label(
     context: typer.Context,
     datasets: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[DATASET]...", help="Datasets in the lake; by default all with the teacher's crops."),
+        typer.Argument(metavar="DATASET", help="Datasets in the lake; by default all with the teacher's crops."),
     ] = None,
     teacher: Annotated[
         list[str] | None,
@@ -83,8 +83,9 @@ def pseudo_label(
 ) -> None:
     """Label what nobody has labelled with a teacher's predictions, as the label source teacher-RUN.
 
-    Reported samples of the protocol and what is no face stay without. Probabilities are calibrated on the samples
-    that chose the teacher's epoch. A stopped command goes on where it was.
+    Samples that the protocol reports, and what is no face, get no label.
+    Probabilities are calibrated on the samples that chose the teacher's epoch.
+    A stopped command goes on where it was.
     """
     if not teacher:
         raise typer.BadParameter("name a run: --teacher RUN (affect runs lists them)")

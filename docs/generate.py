@@ -74,7 +74,7 @@ def _choices(parameter: typer.core.TyperOption) -> str:
 def _default(parameter: typer.core.TyperOption) -> str:
     shown = getattr(parameter, "show_default", None)
     value = shown if isinstance(shown, str) else parameter.default
-    empty = value is None or value is False or callable(value) or value == ()
+    empty = value is None or value is False or callable(value) or value in ("", ())
     return "" if empty else f" Default: {getattr(value, 'value', value)}."
 
 

@@ -7,8 +7,10 @@ row finds its sample: `id`, `image`, or `sequence` with `frame_index`.
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from math import ceil
 from pathlib import Path
 
 import numpy as np
@@ -21,13 +23,18 @@ from affectdata.datasets.reading import Folder, Reject
 from affectdata.datasets.table import label_columns, labelling_of, sample_columns, table_of
 from affectdata.datasets.table_cells import Cells
 from affectdata.datasets.table_map import TableMap, load_map, parse_map
-from manifests.errors import LabelRuleError, RejectLimitError
-from manifests.lake import Lake
+from manifests.errors import LabelRuleError, RejectLimitError, StaleLayerError
+from manifests.lake import Lake, Layer
 from manifests.layer import SOURCE_NAME, LayerFacts
 from manifests.protocols import NEVER_TRUTH
+from manifests.schema import conform
 
 MAX_UNMATCHED = 0.01
 """Largest share of rows without a sample, or refused, that passes unasked."""
+
+
+_PARTS = "files"
+"""Entry of the layer's `extra` by which an import is known: what was read, see `_parts`."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +73,9 @@ def ingest_labels(
     frames: Frames | None = None,
     max_rejects: float = MAX_UNMATCHED,
 ) -> ImportSummary:
-    """Publish the labels of a file as a layer of a dataset; a layer of the same name is replaced.
+    """Publish the labels of a file as a layer of a dataset; an import of the same name is replaced.
+
+    With `frames.sequence` only what it said of that sequence is replaced: files per video add up to one layer.
 
     Args:
         file: CSV or Parquet; it is only read.
@@ -77,10 +86,13 @@ def ingest_labels(
 
     Raises:
         DatasetError: The file or the map cannot be read.
-        LabelRuleError: A name that says another origin, or a map that names no key or another source.
+        LabelRuleError: A name that says another origin or is that of a layer which was not imported, or a map that
+            names no key or another source, or differs from that of the other sequences.
+        StaleLayerError: The other sequences were imported for samples that have changed.
         RejectLimitError: Too many rows were refused; nothing was published.
     """
     chosen = _checked(parse_map(load_map(str(map_path))), source)
+    earlier = _earlier(lake, dataset, source)
     samples = lake.read(dataset, "samples", ["sample_id", "path", "sequence_id", "frame_index"])
     fingerprints = lake.fingerprints(dataset)
     reject = Reject()
@@ -101,7 +113,10 @@ def ingest_labels(
     labels = labels.take(pa.array(kept)).add_column(0, "sample_id", samples["sample_id"].take(pa.array(row[kept])))
     labels = labels.filter(_says(labels))
     _check_limit(dataset, file, reject, len(table.rows), max_rejects)
-    facts = _facts(chosen, source, dataset, file, frames)
+    parts = _parts(earlier, chosen, file, frames)
+    if len(parts) > 1:
+        labels = _beside(lake.read(dataset, f"labels/{source}"), labels, samples, frames.sequence)
+    facts = _facts(chosen, source, dataset, file, parts)
     named = f" --sequence {frames.sequence}" if frames.sequence else ""
     named += f" --frame-offset {frames.offset}" if frames.offset else ""
     command = f"affect ingest-labels {dataset} {file.name} --source {source} --map {map_path.name}{named}"
@@ -173,23 +188,72 @@ def _check_limit(dataset: str, file: Path, reject: Reject, rows: int, max_reject
     if len(reject) <= max_rejects * rows:
         return
     counts = ", ".join(f"{count:,} x {reason}" for reason, count in sorted(reject.counts().items()))
+    enough = min(1.0, ceil(1000 * len(reject) / max(rows, 1)) / 1000)  # rounded down it would be refused again
     raise RejectLimitError(
         f"{file.name}: {len(reject):,} of {rows:,} rows have no sample in {dataset} or were refused",
         found=counts,
-        expected=f"at most {max_rejects:.2%}",
-        then=f"look at [samples] of the map, or allow them: --max-rejects {min(1.0, len(reject) / max(rows, 1)):.3f}",
+        expected=f"at most {max_rejects:.2%}; rating-without-image: the lake has no sample that the row names",
+        then=f"look at [samples] of the map, or allow them: --max-rejects {enough:.3f}",
     )
 
 
-def _facts(chosen: TableMap, source: str, dataset: str, file: Path, frames: Frames) -> LayerFacts:
-    labelling = labelling_of(chosen, source, chosen.labels[source])
+def _earlier(lake: Lake, dataset: str, source: str) -> Layer | None:
+    """The layer of this name, if it was imported too; labels of a reader, a rule or a network are never replaced."""
+    if not lake.has(dataset, f"labels/{source}"):
+        return None
+    layer = lake.layer(dataset, f"labels/{source}")
+    if _PARTS not in layer.facts.extra:
+        raise LabelRuleError(
+            f"label source {source} of {dataset} is there and was not imported",
+            found=layer.facts.command or "no word of what made it",
+            expected="another --source, such as tool-<name>",
+        )
+    return layer
+
+
+def _parts(earlier: Layer | None, chosen: TableMap, file: Path, frames: Frames) -> dict[str, str]:
+    """Sequence, or '' for all -> the file it was read from, with its SHA-256 and offset, in a word."""
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    mine = {frames.sequence: f"{file.name} {digest} {frames.offset}"}
+    others: dict[str, str] = json.loads(earlier.facts.extra[_PARTS]) if earlier else {}
+    if earlier is None or not frames.sequence or not set(others) - {frames.sequence}:
+        return mine
+    if earlier.stale:
+        raise StaleLayerError(
+            f"{earlier.key} of {earlier.dataset} is stale",
+            found=earlier.stale,
+            then=f"affect drop {earlier.dataset} {earlier.key}, then import every file again",
+        )
+    if earlier.facts.extra["map"] != _digest(chosen):
+        raise LabelRuleError(
+            f"{earlier.key} of {earlier.dataset} was imported with another map",
+            expected="one map for every sequence of a source",
+            then=f"affect drop {earlier.dataset} {earlier.key}, or another --source",
+        )
+    return dict(sorted((others | mine).items()))
+
+
+def _beside(old: pa.Table, labels: pa.Table, samples: pa.Table, sequence: str) -> pa.Table:
+    """What was imported for other sequences, and the labels of this one."""
+    mine = samples.filter(pc.equal(samples["sequence_id"], sequence))["sample_id"].combine_chunks()
+    kept = old.filter(pc.invert(pc.is_in(old["sample_id"], value_set=mine)))
+    fresh = conform(labels, "labels", f"labels of {sequence}")
+    return pa.concat_tables([kept.cast(fresh.schema), fresh]).sort_by("sample_id")
+
+
+def _digest(chosen: TableMap) -> str:
+    return hashlib.sha256(chosen.model_dump_json().encode()).hexdigest()
+
+
+def _facts(chosen: TableMap, source: str, dataset: str, file: Path, parts: Mapping[str, str]) -> LayerFacts:
+    labelling = labelling_of(chosen, source, chosen.labels[source])
+    extra = {_PARTS: json.dumps(parts, sort_keys=True), "map": _digest(chosen)}
     return LayerFacts(
-        fingerprint=hashlib.sha256(f"{digest} {chosen.model_dump_json()} {dataset} {frames}".encode()).hexdigest()[:32],
+        fingerprint=hashlib.sha256(f"{extra} {dataset}".encode()).hexdigest()[:32],
         offered={task: list(classes) for task, classes in labelling.offered.items()},
         unit=dict(labelling.unit),
         rule=labelling.rule or f"imported from {file.name}",
         au_cut=labelling.au_cut,
         landmark_base=labelling.landmark_base,
-        extra={"file": file.name, "sha256": digest},
+        extra=extra,
     )
