@@ -31,3 +31,4 @@ def rewrite_labels(lake: Path) -> None:
             write_layer(fresh, "labels", tables, facts, f"{dataset} {key}")
             sync(fresh)
             fresh.replace(path)
+            sync(path.parent)  # the version is raised only once every rename is on the disk

@@ -209,8 +209,13 @@ Where = tuple[int, tuple[CropStore, ...]]
 def scored_samples(
     recipe: Recipe, lake: Lake, dataset: str, part: Part, truth: Sequence[str], where: Where
 ) -> tuple[Samples, int]:
-    """Samples whose labels are truth: never thinned by the recipe's `where` and `every`. And how many lack a crop."""
-    return _samples(recipe, lake, DatasetChoice(name=dataset), part, truth, where)
+    """Samples whose labels are truth: never thinned by the recipe's `where` and `every`. And how many lack a crop.
+
+    An AU is there or not: a source's probability may teach, but where the source cut it elsewhere than at one half it
+    would contradict what the source says.
+    """
+    judged = recipe.replace({"tasks.au.soft": False}) if recipe.tasks.au and recipe.tasks.au.soft else recipe
+    return _samples(judged, lake, DatasetChoice(name=dataset), part, truth, where)
 
 
 def _samples(

@@ -196,3 +196,19 @@ def test_landmarks_move_into_the_crop_and_keep_their_gaps() -> None:
 def test_every_expression_name_has_a_code_in_the_space_it_belongs_to() -> None:
     for space, classes in EXPRESSION_SPACES.items():
         assert set(classes) <= set(EXPRESSIONS), space
+
+
+def test_truth_is_there_or_not_whatever_probability_its_source_gives(lake: Lake, recipe: MakeRecipe) -> None:
+    toy = Toy()
+    toy.labels["human"]["au12_prob"] = [0.3 if present else 0.6 for present in toy.labels["human"]["au12"]]
+    toy.publish(lake)
+    chosen = recipe(tasks__au__soft=True)
+    prepared = prepare(chosen, lake)
+    assert chosen.tasks.au is not None
+    column = chosen.tasks.au.aus.index(12)
+    assert prepared.train.targets.au is not None
+    assert sorted(set(prepared.train.targets.au.present[:, column].tolist())) == pytest.approx([0.3, 0.6])
+    assert prepared.selection.targets.au is not None
+    wanted = dict(zip(toy.ids, toy.labels["human"]["au12"], strict=True))
+    said = zip(prepared.selection.ids, prepared.selection.targets.au.present[:, column].tolist(), strict=True)
+    assert all(wanted[name] == present for name, present in said)

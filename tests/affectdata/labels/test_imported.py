@@ -102,3 +102,38 @@ def test_a_map_without_a_key_or_with_another_source_is_refused(clips: Lake, tmp_
         ingest_labels(clips, "clips", file, "tool-y", mapping)
     with pytest.raises(DatasetError, match="column map"):
         ingest_labels(clips, "clips", file, "tool-y", tmp_path / "none.toml")
+
+
+def test_files_per_video_add_up_and_one_of_them_can_be_read_again(clips: Lake, tmp_path: Path) -> None:
+    file, mapping = write(tmp_path, ROWS)
+    layers = {}
+    for order in ("ab", "ba", "aba"):
+        for clip in order:
+            ingest_labels(clips, "clips", file, "tool-openface", mapping, frames=Frames(clip))
+        layer = clips.layer("clips", "labels/tool-openface")
+        assert (layer.rows, layer.stale) == (6, "")
+        layers[order] = layer.facts.fingerprint
+        with clips.publish("clips", command="test") as step:
+            step.drop("labels/tool-openface")
+    assert len(set(layers.values())) == 1
+    for clip in "ab":
+        ingest_labels(clips, "clips", file, "tool-openface", mapping, frames=Frames(clip))
+    write(tmp_path, ROWS.splitlines()[0] + "\n2, 0, 0.033, 0.98, 1, 1.10, 0.00\n")
+    ingest_labels(clips, "clips", file, "tool-openface", mapping, frames=Frames("a"))
+    rows = clips.read("clips", "labels/tool-openface", ["sample_id", "au12"]).to_pylist()
+    assert [row["sample_id"][6:] for row in rows] == ["a/00002", "b/00001", "b/00002", "b/00003"]
+    assert rows[0]["au12"] == 0
+    with pytest.raises(LabelRuleError, match="another map"):
+        write(tmp_path, ROWS, OPENFACE.replace("1.0", "2.0"))
+        ingest_labels(clips, "clips", file, "tool-openface", mapping, frames=Frames("b"))
+
+
+@pytest.mark.parametrize("source", ["human", "human-raters", "tool-openface"])
+def test_labels_that_were_not_imported_are_never_replaced(clips: Lake, tmp_path: Path, source: str) -> None:
+    with clips.publish("clips", command="test") as step:
+        human = pa.table({"sample_id": ["clips/a/00001"], "au12": pa.array([1], pa.int8())})
+        step.write("labels", source, human, parents=["samples"])
+    file, mapping = write(tmp_path, ROWS, OPENFACE.replace("tool-openface", source))
+    with pytest.raises(LabelRuleError, match="was not imported"):
+        ingest_labels(clips, "clips", file, source, mapping, frames=Frames("b"))
+    assert clips.layer("clips", f"labels/{source}").rows == 1
