@@ -58,7 +58,7 @@ class Neutral(StrEnum):
 def co_annotate(
     context: typer.Context,
     datasets: Annotated[
-        list[str] | None, typer.Argument(metavar="[DATASET]...", help="Datasets in the lake; by default all.")
+        list[str] | None, typer.Argument(metavar="DATASET", help="Datasets in the lake; by default all.")
     ] = None,
     table: Annotated[
         str, typer.Option("--table", metavar="NAME", help="du2014, affwild2, emotionet, emfacs, or PATH.toml.")
@@ -108,6 +108,10 @@ def co_annotate(
     summaries = [derive(lake, name, settings) for name in datasets or lake.datasets()]
     for summary in summaries:
         say(summary.lines())
+    if mode is Mode.soft:
+        note("train on it with tasks.expression.soft: true; without, its largest class is a label like any other")
+    elif target is Target.fraction:
+        note("train on it with tasks.au.soft: true; without, every listed AU is a positive of weight 1")
     for warning in mix_warnings(summaries):
         note(f"warning: {warning}")
 
