@@ -39,7 +39,7 @@ def read(file: Path) -> tuple[np.ndarray, Cells]:
     cells = np.full((len(table), len(AUS)), -1, np.int8)
     for au in AUS:
         if f"AU{au}" in table:
-            cells[:, au - 1] = table[f"AU{au}"]
+            cells[:, au - 1] = table[f"AU{au}"].fillna(-1)  # not coded is not absent
     return np.array([BASIC.index(name) if name in BASIC else -1 for name in names]), cells
 
 
