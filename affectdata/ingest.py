@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -260,12 +261,14 @@ def _check_limit(target: str, rejects: pa.Table, items: int, max_rejects: float)
         return
     counts = pc.value_counts(unforeseen.column("reason")).to_pylist()
     reasons = ", ".join(f"{row['counts']:,} x {row['values']}" for row in counts)
-    first = "; ".join(f"{r['where']}: {r['reason']} {r['detail'] or ''}" for r in unforeseen.slice(0, 3).to_pylist())
+    shown = unforeseen.slice(0, 3).to_pylist()
+    first = [f"  {r['where']:.80}: {r['reason']} {(r['detail'] or '').replace(chr(9), ' '):.80}" for r in shown]
+    share = math.ceil(1000 * unforeseen.num_rows / items) / 1000
     raise RejectLimitError(
         f"{target}: {unforeseen.num_rows:,} of {items:,} items were refused; nothing was published",
-        found=f"{reasons}. First: {first}",
+        found="\n  ".join([f"{reasons}. First:", *first]),
         expected=f"at most {max_rejects:.2%} refused for reasons that the dataset is not known for",
-        then=f"look at the items, or allow them with --max-rejects {unforeseen.num_rows / items:.3f}",
+        then=f"affect validate lists them; --max-rejects {share:g} allows them",
     )
 
 

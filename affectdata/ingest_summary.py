@@ -68,7 +68,9 @@ class IngestSummary:
         """One fact a line, for people."""
         if self.unchanged:
             return [f"{self.dataset}: unchanged, {self.samples:,} samples ({self.variant}); nothing was written"]
-        splits = ", ".join(f"{split} {count:,}" for split, count in self.splits.items())
+        rest = self.samples - sum(self.splits.values())
+        named = {**self.splits, **({"no split": rest} if rest and self.splits else {})}
+        splits = ", ".join(f"{split} {count:,}" for split, count in named.items())
         text = [f"{self.dataset}: {self.samples:,} samples" + (f" ({splits})" if splits else "")]
         text.append(f"  distribution: {self.variant}")
         for source, counts in self.sources.items():
@@ -140,7 +142,8 @@ def differences(
         if unlike and entry.counts.get("", 0) > 2 * read[""]:
             unlike = [f"{read['']:,} of {entry.counts['']:,}"]
         if unlike:
-            where = " ".join(filter(None, (entry.source, entry.split)))
+            column = "" if entry.source == "samples" or entry.column == "expression" else entry.column
+            where = " ".join(filter(None, (entry.source, entry.split, column)))
             yield f"{where} differs from the published counts ({entry.sure}): {', '.join(unlike)}"
 
 

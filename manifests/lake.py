@@ -176,8 +176,21 @@ class Lake:
             step.drop_all()
 
     def relocate(self, dataset: str, root: Path) -> None:
-        """Say that the dataset's media now lie under another folder."""
+        """Say that the dataset's media now lie under another folder.
+
+        Raises:
+            LakeError: Not one of a few of its media lies there.
+        """
         distribution = self.source(dataset).distribution
+        paths = self.read(dataset, "samples", ["path"])["path"].drop_null()
+        some = [str(path) for path in paths.to_pylist()[:: len(paths) // 32 + 1]]
+        if some and not any((root / path).exists() for path in some):
+            raise LakeError(
+                f"{root} does not hold the media of {dataset}",
+                found=f"none of {len(some)} looked for, such as {some[0]}",
+                expected="the folder below which the dataset's own paths begin",
+                then='affect sql "select path from samples limit 5" shows such paths',
+            )
         with self.publish(dataset, command=f"affect relocate {dataset}") as step:
             step.source(root, distribution)
 

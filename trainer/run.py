@@ -212,7 +212,13 @@ def _read_facts(path: Path) -> RunFacts:
         known = {f.name for f in fields(RunFacts)}
         return RunFacts(**{name: value for name, value in tree.items() if name in known})
     except FileNotFoundError:
-        raise RunError(f"no run at {path}", expected=f"a folder with a {FACTS}", then="affect runs") from None
+        there = sorted(file.parent.name for file in path.parent.glob(f"*/{FACTS}"))
+        raise RunError(
+            f"no run at {path}",
+            found=f"runs {', '.join(there)}" if there else f"no run in {path.parent}",
+            expected=f"a folder with a {FACTS}",
+            then="affect runs" if there else "affect train RECIPE, or --runs DIR",
+        ) from None
     except (OSError, ValueError, TypeError) as error:
         raise RunError(f"{path / FACTS} cannot be read", found=str(error)) from None
 

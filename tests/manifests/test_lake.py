@@ -320,6 +320,21 @@ def test_relocating_changes_the_root_and_nothing_else(lake: Lake) -> None:
     assert lake.read("rafdb", "samples").equals(before)
 
 
+def test_a_folder_without_the_media_is_no_place_to_relocate_to(lake: Lake, tmp_path: Path) -> None:
+    table = samples(40).append_column("path", pa.array([f"pictures/{i}.jpg" for i in range(40)]))
+    with lake.publish("rafdb", command="test") as step:
+        step.source(Path("/data/RAF-DB"), "basic")
+        step.write("samples", "", table)
+    with pytest.raises(LakeError, match=r"does not hold the media(.|\n)*pictures/0.jpg"):
+        lake.relocate("rafdb", tmp_path)
+    assert lake.root("rafdb") == Path("/data/RAF-DB")
+    (tmp_path / "pictures").mkdir()
+    for i in range(40):
+        (tmp_path / f"pictures/{i}.jpg").touch()
+    lake.relocate("rafdb", tmp_path)
+    assert lake.root("rafdb") == tmp_path
+
+
 PUBLICATION_POINTS = [name for name in killpoints.POINTS if name.startswith(("publish", "layer", "gener", "dataset"))]
 
 
