@@ -150,11 +150,12 @@ def test_a_folder_that_holds_no_dataset_is_refused(affect: Callable[..., str], w
 def test_a_lake_that_moved_to_another_disk_is_told_with_relocate(
     home: Path, affect: Callable[..., str], tmp_path: Path
 ) -> None:
-    (tmp_path / "moved").mkdir()
+    (tmp_path / "moved").symlink_to(home / "data")
     affect("relocate", "fer2013", str(tmp_path / "moved"))
     assert Lake(home / "lake").root("fer2013") == tmp_path / "moved"
     affect("relocate", "fer2013", str(home / "data"))
     affect("relocate", "fer2013", str(tmp_path / "nowhere"), code=2)
+    assert "does not hold the media" in affect("relocate", "fer2013", str(tmp_path), code=2)
 
 
 def test_upgrade_of_a_lake_of_this_version_does_nothing(affect: Callable[..., str]) -> None:
