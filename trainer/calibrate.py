@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -257,13 +256,3 @@ def best_cut(probs: Floats, present: npt.NDArray[np.bool_]) -> float:
     f1 = 2 * (said & present[:, None]).sum(0) / np.maximum(said.sum(0) + present.sum(), 1)
     best = np.flatnonzero(f1 >= f1.max() - 1e-12)
     return float(SCANNED[min(best, key=lambda i: abs(SCANNED[i] - 0.5))])
-
-
-def stored_calibration(path: Path) -> Calibration | None:
-    """What `calibrate` wrote into a run folder, or None."""
-    file = path / CALIBRATION
-    if not file.exists():
-        return None
-    tree = json.loads(file.read_text(encoding="utf-8"))
-    tasks = {name: TaskCalibration(**one) for name, one in tree["tasks"].items()}
-    return Calibration(tasks, {int(au): cut for au, cut in tree["cuts"].items()})

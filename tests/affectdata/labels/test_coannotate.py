@@ -111,7 +111,7 @@ cells = st.integers(1, 8).flatmap(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(said=cells, mode=st.sampled_from(["hard", "soft"]))
 def test_no_cell_that_a_human_labelled_is_touched_and_dropping_the_layer_undoes_it(
     said: tuple[list[str | None], list[list[int]]], mode: str, tmp_path_factory: pytest.TempPathFactory
