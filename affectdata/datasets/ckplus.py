@@ -102,6 +102,8 @@ CK+48/{anger,contempt,disgust,fear,happy,sadness,surprise}/S010_004_00000017.png
 _SEQUENCE = re.compile(r"(.*/)?S[0-9]{3}/[0-9]{3}", re.I)
 STEMS = "s[0-9][0-9][0-9]_[0-9][0-9][0-9]_*.png"
 _CK48_NAMES = ("anger", "contempt", "disgust", "fear", "happy", "sadness", "surprise")
+_KINDS = {".png": "pictures", "_emotion.txt": "emotions", "_facs.txt": "facs", "_landmarks.txt": "landmarks"}
+_IGNORED = (".db", ".ini")
 
 
 def find(folder: Folder) -> Distribution | None:
@@ -144,10 +146,6 @@ def read(distribution: Distribution, reject: Reject) -> Iterator[Block]:
             subjects[frame[0]].add(frame)
     for subject in sorted(subjects):
         yield _read_subject(distribution.folder, sorted(subjects[subject]), kinds, parts["top"][0], reject)
-
-
-_KINDS = {".png": "pictures", "_emotion.txt": "emotions", "_facs.txt": "facs", "_landmarks.txt": "landmarks"}
-_IGNORED = (".db", ".ini")
 
 
 def _shows(folder: Folder, place: str) -> bool:
