@@ -35,6 +35,25 @@ def test_an_array_of_an_impossible_size_is_a_value_error(size: float) -> None:
         read_mat(data)
 
 
+def test_only_the_wanted_variable_is_looked_into() -> None:
+    wanted = {"pts": np.arange(6.0).reshape(3, 2)}
+    buffer = io.BytesIO()
+    scipy.io.savemat(buffer, {"before": np.eye(2) + 1j} | wanted)
+    with pytest.raises(ValueError, match="complex"):
+        read_mat(buffer.getvalue())
+    found = read_mat(buffer.getvalue() + b"damaged", only="pts")
+    assert list(found) == ["pts"]
+    np.testing.assert_array_equal(found["pts"], wanted["pts"])
+    assert read_mat(file(), only="other") == {}
+
+
+def test_files_of_either_byte_order_are_read() -> None:
+    parts = ((6, struct.pack(">II", 6, 0)), (5, struct.pack(">ii", 1, 2)), (1, b"pts"), (9, struct.pack(">dd", 1, 2)))
+    array = b"".join(struct.pack(">II", kind, len(part)) + part + b"\0" * (-len(part) % 8) for kind, part in parts)
+    data = b" " * 124 + b"\x01\x00MI" + struct.pack(">II", 14, len(array)) + array
+    np.testing.assert_array_equal(read_mat(data)["pts"], [[1.0, 2.0]])
+
+
 @pytest.mark.fuzz
 @FUZZ
 @given(st.one_of(any_bytes, mangled(file())))
