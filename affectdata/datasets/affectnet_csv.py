@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from affectdata.datasets.affectnet_labels import Cells, groups, padded, plausible, roles, said
 from affectdata.datasets.reading import Block, Folder, Reject, vectors
-from affectdata.datasets.text import CsvTable, as_mask, check_names, csv_pieces, header, numbers
+from affectdata.datasets.text import CsvTable, as_mask, check_names, csv_pieces, numbers
 from manifests.errors import DatasetError
 
 COLUMNS = (
@@ -49,11 +49,6 @@ class Part:
     split: str
     key: str
     human: bool
-
-
-def csv_names(data: bytes) -> list[str]:
-    """Header names without byte order mark, blanks and one leading `#`, as some copies have it [verified 2]."""
-    return [name.removeprefix("#").strip() for name in header(data)]
 
 
 def first_paths(data: bytes) -> list[str]:
