@@ -11,14 +11,13 @@ Quirks (datasets/affwild.md 7): files of a pair that differ in length, a line th
 
 from __future__ import annotations
 
+from itertools import cycle, islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from affectdata.synthetic.brush import Picture
 from affectdata.synthetic.face import draw_parameters, render
-from affectdata.synthetic.files import write_lines
+from affectdata.synthetic.files import write_lines, write_video
 from affectdata.synthetic.truth import LabelTruth, RejectTruth, RoleTruth, SampleTruth, Truth
 
 DATASET = "affwild"
@@ -53,13 +52,13 @@ def write(root: Path, *, samples: int, seed: int, variant: str = VARIANTS[0]) ->
         if video == "420":
             refused += [RejectTruth(media, "missing-video", row) for row in range(count)]
             continue
-        write_video(root / media, faces, count)
+        write_video(root / media, islice(cycle(faces), count), 64)
         found += [_frame(video, media, number, label) for number, label in enumerate(labels, start=1)]
     write_lines(root / f"{top}annotations/train/valence/250.txt", ["0.1"])
     refused.append(RejectTruth(f"{top}annotations/train/valence/250.txt", "missing-annotation"))
     for video in TEST:
         media = f"{top}videos/test/{video}.avi"
-        write_video(root / media, faces, 2)
+        write_video(root / media, islice(cycle(faces), 2), 64)
         found.append(SampleTruth(f"test/{video}", media, split="test", sequence=video, group=f"affwild2:{video}"))
     write_lines(root / f"{top}bboxes/train/103/00001.pts", ["version: 1", "n_points: 4", "{", "}"])
     roles = frozenset(RoleTruth(sample.key, str(sample.split)) for sample in found)
@@ -77,12 +76,3 @@ def _frame(video: str, media: str, number: int, label: LabelTruth | None) -> Sam
         group=f"affwild2:{video}",
         labels=(label,) if label else (),
     )
-
-
-def write_video(path: Path, faces: list[Picture], count: int) -> None:
-    """A video of a few faces in turn."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 64))
-    for number in range(count):
-        writer.write(cv2.cvtColor(faces[number % len(faces)], cv2.COLOR_RGB2BGR))
-    writer.release()

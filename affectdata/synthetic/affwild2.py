@@ -16,14 +16,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from itertools import cycle, islice
 from pathlib import Path
 
-import cv2
 import numpy as np
 
 from affectdata.synthetic.brush import Picture
 from affectdata.synthetic.face import draw_parameters, render
-from affectdata.synthetic.files import write_lines, write_picture
+from affectdata.synthetic.files import write_lines, write_picture, write_video
 from affectdata.synthetic.truth import LabelTruth, RejectTruth, RoleTruth, SampleTruth, Truth
 
 DATASET = "affwild2"
@@ -202,11 +202,7 @@ class _Twin:
     def _write_video(self, track: str, count: int, faces: list[Picture]) -> None:
         path = self.root / self.video(track)
         if count and not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 25, (64, 64))
-            for number in range(count):
-                writer.write(cv2.cvtColor(faces[number % len(faces)], cv2.COLOR_RGB2BGR))
-            writer.release()
+            write_video(path, islice(cycle(faces), count), 64)
 
     def video(self, track: str) -> str:
         folder = "batch1" if self.variant == "video" else "lab/Aff-Wild2_ready/VA_Set/videos/Train_Set"

@@ -1,8 +1,8 @@
-"""Writing a twin's files: pictures by extension, text with chosen line ends, and files that are broken on purpose."""
+"""Writing a twin's files: pictures by extension, videos, text with chosen line ends, files broken on purpose."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import cv2
@@ -18,6 +18,15 @@ def write_picture(path: Path, image: NDArray[np.uint8], *, truncated: bool = Fal
     data = cv2.imencode(path.suffix, stored, _QUALITY[path.suffix])[1].tobytes()
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data[: len(data) // 2] if truncated else data)
+
+
+def write_video(path: Path, frames: Iterable[NDArray[np.uint8]], side: int, *, rate: float = 25) -> None:
+    """Write RGB frames [side, side, 3] as motion JPEG."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), rate, (side, side))
+    for frame in frames:
+        writer.write(cv2.cvtColor(frame, cv2.COLOR_RGB2BGR))
+    writer.release()
 
 
 def write_lines(path: Path, lines: Sequence[str], *, end: str = "\n", final: bool = True) -> None:

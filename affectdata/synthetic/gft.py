@@ -13,11 +13,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import cv2
 import numpy as np
 
-from affectdata.synthetic.face import Face, draw_identity, draw_parameters, render
-from affectdata.synthetic.files import write_lines
+from affectdata.synthetic.face import draw_identity, draw_parameters, render
+from affectdata.synthetic.files import write_lines, write_video
 from affectdata.synthetic.truth import LabelTruth, RejectTruth, RoleTruth, SampleTruth, Truth
 
 DATASET = "gft"
@@ -83,7 +82,7 @@ def _write_person(
     write_lines(root / other, ints)
     video = f"videos/{person}.avi" if variant == "scored" else None
     if video:
-        _write_video(root / video, [acted[0], acted[0], *acted])
+        write_video(root / video, [face.image for face in (acted[0], acted[0], *acted)], SIDE, rate=30)
     samples = []
     for n in range(count):
         aus = {au: occurrence[n][k] for k, au in enumerate(OCCURRENCE) if (n, k) not in gaps}
@@ -106,11 +105,3 @@ def _lines(variant: str, aus: tuple[int, ...], codes: list[list[int]], gaps: dic
         for n, row in enumerate(codes)
     ]
     return [",".join(row) for row in (header, *rows)]
-
-
-def _write_video(path: Path, faces: list[Face]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 30, (SIDE, SIDE))
-    for face in faces:
-        writer.write(cv2.cvtColor(face.image, cv2.COLOR_RGB2BGR))
-    writer.release()
