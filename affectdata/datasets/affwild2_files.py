@@ -114,7 +114,8 @@ def read_mtl(data: bytes, about: str, reject: Reject) -> dict[str, Marks]:
     # 128/00019.jpg,0.14,0.21,-1,0,0,0,1,0,0,1,0,0,0,1,0
     # video7/00104.jpg,-5.0,-5.0,0,-1,-1,-1,-1,-1,-1,-1,-1,-1,-1,-1,-1
     _, lines = cut_header(data)
-    table = csv_table(lines, about, reject, names=_MTL_FIELDS)
+    # Behind a line end a byte order mark is data: only at the start of a file is it none.
+    table = csv_table(b"\n" + lines, about, reject, names=_MTL_FIELDS)
     image = pc.fill_null(pc.utf8_trim_whitespace(table.columns["image"]), "")
     named = as_mask(pc.match_substring_regex(image, r"^[^/]+/[0-9]{5}\.jpg$"))
     table = table.filter(table.refuse(~named, reject, "bad-name", "image"))

@@ -120,7 +120,8 @@ def csv_pieces(file: BinaryIO, about: str, reject: Reject, size: int = 1 << 24) 
     """
     names: list[str] = []
     done = 0
-    for text in map(decoded, _line_pieces(file, size)):
+    for piece in _line_pieces(file, size):
+        text = piece.decode("utf-8", "replace") if names else decoded(piece)
         if not names:
             first, _, text = _cut_line(text.lstrip("\r\n"))
             if not first:
