@@ -30,8 +30,8 @@ STEPS = {
     "align": ["align", "synthetic", "--to", "resize48", "--detector", "whole"],
 }
 REACHED = {
-    "ingest": [name for name in POINTS if not name.startswith(("chunk", "manifest"))],
-    "align": [name for name in POINTS if not name.startswith("manifest")],
+    "ingest": [name for name in POINTS if not name.startswith(("chunk", "manifest", "predictions"))],
+    "align": [name for name in POINTS if not name.startswith(("manifest", "predictions"))],
 }
 
 Contents = dict[str, bytes]
