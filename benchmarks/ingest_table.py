@@ -112,9 +112,10 @@ def run_side(side: str, folder: Path, out: Path) -> None:
 
 
 def main() -> None:
-    """Write the pictures, measure every side three times, print the medians' ratios."""
+    """Write the pictures, measure every side in turns, print the medians' ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=100_000)
+    parser.add_argument("--turns", type=int, default=3, help="how often each side is measured")
     parser.add_argument("--folder", type=Path, help="where to write (default: a temporary folder, removed afterwards)")
     parser.add_argument("--side", choices=SIDES, help=argparse.SUPPRESS)
     parser.add_argument("--out", type=Path, help=argparse.SUPPRESS)
@@ -128,7 +129,7 @@ def main() -> None:
         write(Path(name) / "few" / "pictures", 100)
         print(f"{options.count:,} pictures and one CSV; memory beyond what a hundred pictures need")
         seconds: dict[str, list[float]] = {side: [] for side in SIDES}
-        for turn in range(3):
+        for turn in range(options.turns):
             for side in SIDES:
                 seconds[side].append(measured(side, folder, Path(name) / f"{side.replace(' ', '-')}-{turn}")[0])
         found = {side: float(np.median(times)) for side, times in seconds.items()}
