@@ -44,7 +44,7 @@ def rows(lake: Lake, layer: str) -> dict[str, dict[str, object]]:
 
 
 def landmarks(lake: Lake, key: str) -> list[float]:
-    found: list[float] = rows(lake, "labels/human")[key]["landmarks"]  # type: ignore[assignment]
+    found: list[float] = rows(lake, "labels/human")[key]["landmarks"]  # type: ignore[assignment]  # rows are of any type
     return found
 
 

@@ -41,7 +41,7 @@ def publish(lake: Lake, expressions: list[str | None], aus: np.ndarray, dataset:
 
 
 def hard(**options: object) -> Settings:
-    return Settings(Rule(relatedness("du2014"), SPACE), **options)  # type: ignore[arg-type]
+    return Settings(Rule(relatedness("du2014"), SPACE), **options)  # type: ignore[arg-type]  # tests name fields
 
 
 def unknown(count: int) -> np.ndarray:

@@ -33,7 +33,7 @@ def row(space: str, *active: int) -> np.ndarray:
 
 
 def rule(table: str = "du2014", space: str = "emotionet11", **options: object) -> Rule:
-    return Rule(relatedness(table), AU_SPACES[space], **options)  # type: ignore[arg-type]
+    return Rule(relatedness(table), AU_SPACES[space], **options)  # type: ignore[arg-type]  # tests name fields
 
 
 @pytest.mark.parametrize(
