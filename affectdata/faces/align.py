@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 
-from affectdata.faces.alignments import Alignment, alignment
+from affectdata.faces.alignments import Alignment, Needs, alignment
 from affectdata.faces.detectors import FOUND, DetectorSettings, detector
 from affectdata.faces.hints import read_hints
 from affectdata.faces.packing import packed
@@ -77,7 +77,7 @@ Progress = Callable[[AlignProgress], None]
 
 def default_detector(name: str) -> str:
     """The detector of an alignment unless another is named: `whole` where no points are needed, else `yunet`."""
-    return "yunet" if alignment(name).needs_points else "whole"
+    return "whole" if alignment(name).needs is Needs.NOTHING else "yunet"
 
 
 def align(
@@ -129,7 +129,7 @@ def _plan(lake: Lake, dataset: str, name: str, detector_name: str, options: Alig
     target: Alignment = alignment(name)
     lake.layer(dataset, "samples")
     finder = detector(detector_name, DetectorSettings(options.max_side, options.score))
-    if target.needs_points and not finder.gives_points:
+    if target.needs is not Needs.NOTHING and not finder.gives_points:
         raise AffectError(
             f"alignment {name} needs five points, and detector {finder.name} gives none",
             then=f"affect align {dataset} --alignment {name} --detector yunet, or --alignment resize{target.width}",
@@ -137,7 +137,11 @@ def _plan(lake: Lake, dataset: str, name: str, detector_name: str, options: Alig
     fingerprints = lake.fingerprints(dataset)
     samples = lake.read(dataset, "samples", MEDIA_COLUMNS)
     hints = read_hints(lake, dataset, landmarks=finder.name == "dataset")
-    if finder.name == "dataset" and target.needs_points and not np.isfinite(hints.points).all((1, 2)).any():
+    if (
+        finder.name == "dataset"
+        and target.needs is not Needs.NOTHING
+        and not np.isfinite(hints.points).all((1, 2)).any()
+    ):
         raise AffectError(
             f"{dataset} gives no picture all five points, and no landmarks",
             then=f"affect align {dataset} --detector yunet",

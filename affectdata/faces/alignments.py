@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import Enum
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from affectdata.faces import geometry
+from affectdata.faces.detectors import Face
 from affectdata.faces.geometry import Transform
 from manifests.errors import UnknownNameError
 
@@ -35,6 +36,15 @@ SPHERE_SHIFT = -8.0
 NAMES = ("arcface<112k or 128k>", "arcface112_sym", "fbn96", "resize<n>", "sphere112x96")
 
 
+class Needs(Enum):
+    """What of a face an alignment looks at."""
+
+    NOTHING = "nothing"
+    BOX = "a box"
+    FIVE_POINTS = "five points"
+    LANDMARKS = "68 points"
+
+
 @dataclass(frozen=True)
 class Alignment:
     """One named way to cut a face out.
@@ -55,28 +65,29 @@ class Alignment:
     source: str
 
     @property
-    def needs_points(self) -> bool:
-        """Whether a face's five points are needed."""
-        return self.template is not None
+    def needs(self) -> Needs:
+        """What of a face `transform` looks at."""
+        return Needs.NOTHING if self.template is None else Needs.FIVE_POINTS
 
     @property
     def size(self) -> tuple[int, int]:
         """(width, height) of the crop."""
         return self.width, self.height
 
-    def transform(self, points5: ArrayLike | None, source: tuple[int, int]) -> Transform:
+    def transform(self, face: Face | None, picture: tuple[int, int]) -> Transform:
         """The map from source pixels to crop pixels.
 
         Args:
-            points5: (5, 2) five points in the source picture; not looked at where no points are needed.
-            source: (width, height) of the source picture.
+            face: In pixels of the picture; not looked at where nothing is needed.
+            picture: (width, height) of the source picture.
 
         Raises:
-            DegenerateGeometryError: Points that are missing, coincide or are not finite.
+            DegenerateGeometryError: What is needed is missing, or no transform can be made from it.
         """
         if self.template is None:
-            return geometry.resize_transform(source, self.size)
-        return geometry.similarity(np.full((5, 2), np.nan) if points5 is None else points5, self.template)
+            return geometry.resize_transform(picture, self.size)
+        points = None if face is None else face.points
+        return geometry.similarity(np.full((5, 2), np.nan) if points is None else points, self.template)
 
 
 def alignment(name: str) -> Alignment:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from affectdata.faces import geometry
-from affectdata.faces.alignments import Alignment
+from affectdata.faces.alignments import Alignment, Needs
 from affectdata.faces.detectors import FOUND, Detection, Detector, Hint, Image
 from affectdata.faces.geometry import Transform
 from affectdata.faces.warp import resized, warped
@@ -97,13 +97,13 @@ class Worker:
 
     def _transform(self, detection: Detection, hint: Hint, source: tuple[int, int]) -> Transform | None:
         if detection.status == FOUND and detection.face is not None:
-            return self.alignment.transform(detection.face.points, source)
-        if detection.status == BAD_POINTS and not self.alignment.needs_points:
+            return self.alignment.transform(detection.face, source)
+        if detection.status == BAD_POINTS and self.alignment.needs is Needs.NOTHING:
             return self.alignment.transform(None, source)
         if self.no_face == "box" and hint.box is not None and (hint.box[2:] > hint.box[:2]).all():
             return geometry.box_transform(geometry.square_box(hint.box), self.alignment.size)
         if self.no_face == "centre":
-            if not self.alignment.needs_points:
+            if self.alignment.needs is Needs.NOTHING:
                 return self.alignment.transform(None, source)
             return geometry.box_transform(geometry.centre_square(*source), self.alignment.size)
         return None

@@ -20,6 +20,7 @@ from affectdata.faces import align as engine
 from affectdata.faces import chunks, geometry, plan
 from affectdata.faces.align import AlignOptions, AlignProgress, align
 from affectdata.faces.alignments import alignment
+from affectdata.faces.detectors import Face
 from affectdata.faces.sheet import write_sheet
 from manifests.crops import CropStore
 from manifests.errors import AffectError, LakeBusyError, LakeError, StaleLayerError, StorageError, UnknownNameError
@@ -73,7 +74,7 @@ def test_the_stored_transform_takes_the_datasets_points_to_the_template(toy: Lak
     store = CropStore(toy, "toy", "fbn96")
     for row, sample in enumerate(store.sample_ids.to_pylist()):
         points = geometry.five_points(landmarks(int(sample[-2:])))
-        expected = alignment("fbn96").transform(points, (80, 60))
+        expected = alignment("fbn96").transform(Face(None, points, None), (80, 60))
         assert geometry.to_crop(points, store.transform[row]) == pytest.approx(
             geometry.apply(expected, points), abs=1e-3
         )

@@ -6,10 +6,15 @@ import numpy as np
 import pytest
 
 from affectdata.faces import geometry
-from affectdata.faces.alignments import alignment
+from affectdata.faces.alignments import Needs, alignment
+from affectdata.faces.detectors import Face
 from manifests.errors import UnknownNameError
 
 POINTS = np.array([(120, 110), (180, 118), (150, 150), (124, 182), (172, 188)], float)
+
+
+def face(points: np.ndarray) -> Face:
+    return Face(None, points, None)
 
 
 TEMPLATES = {
@@ -43,9 +48,9 @@ def test_sizes_scale_the_template_without_a_half_pixel_shift() -> None:
 def test_only_the_symmetric_template_commutes_with_a_flip() -> None:
     def disagreement(name: str) -> float:
         made = alignment(name)
-        flipped_after = geometry.mirrored(geometry.apply(made.transform(POINTS, (300, 300)), POINTS), 112)
+        flipped_after = geometry.mirrored(geometry.apply(made.transform(face(POINTS), (300, 300)), POINTS), 112)
         mirrored = geometry.mirrored(POINTS, 300)
-        flipped_before = geometry.apply(made.transform(mirrored, (300, 300)), mirrored)
+        flipped_before = geometry.apply(made.transform(face(mirrored), (300, 300)), mirrored)
         return float(np.hypot(*(flipped_after - flipped_before).T).max())
 
     assert disagreement("arcface112_sym") < 1e-9
@@ -54,7 +59,7 @@ def test_only_the_symmetric_template_commutes_with_a_flip() -> None:
 
 def test_resize_takes_the_whole_picture_and_needs_no_points() -> None:
     made = alignment("resize48")
-    assert not made.needs_points
+    assert made.needs is Needs.NOTHING
     corners = [[-0.5, -0.5], [199.5, 99.5]]
     assert geometry.apply(made.transform(None, (200, 100)), corners) == pytest.approx(
         np.array([[-0.5, -0.5], [47.5, 47.5]])
