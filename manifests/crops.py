@@ -35,6 +35,9 @@ _BY_ROW = 8192
 _PER_THREAD = 8 << 20
 """Bytes of one gather that are worth a second thread."""
 
+_LARGE_PAGE = 2 << 20
+"""Bytes of a large page of x86-64 and, with pages of 4 KB, of ARM64."""
+
 
 def shard_name(alignment: str, number: int) -> str:
     """Path of a shard inside its dataset: `crops/arcface112.000.u8`."""
@@ -98,17 +101,14 @@ class CropStore:
         """Copy all pixels into memory at once, shard by shard; `gather` then reads them there.
 
         Worth it where they fit: a disk is read in order instead of at random, and a batch is one call of numpy
-        instead of one per row. The pages are asked to be large, which spares the processor most of their look-ups.
+        instead of one per row.
 
         Raises:
             MemoryError: They do not fit.
         """
         if self._held is not None or not self.nbytes:
             return
-        memory = mmap.mmap(-1, self.nbytes)
-        if hasattr(mmap, "MADV_HUGEPAGE"):  # Linux
-            memory.madvise(mmap.MADV_HUGEPAGE)
-        held = np.frombuffer(memory, np.uint8).reshape(len(self), self._item)
+        held = large_pages(self.nbytes).reshape(len(self), self._item)
         for (first, last), pixels in zip(pairwise(self._bounds.tolist()), self._pixels, strict=True):
             held[first:last] = pixels
         self._held = held
@@ -205,6 +205,21 @@ class CropStore:
             for first, stop in zip(self._bounds[:-1].tolist(), self._bounds[1:].tolist(), strict=True)
             for start in range(first, stop, size)
         ]
+
+
+def large_pages(nbytes: int) -> NDArray[np.uint8]:
+    """Fresh memory, uint8 [nbytes], in large pages where the system has them.
+
+    They spare the processor most look-ups of addresses: copying crops into them is up to twice as fast as into what
+    `np.empty` returns, whose first and last megabytes lie in small pages.
+    """
+    if not hasattr(mmap, "MADV_HUGEPAGE"):  # Linux
+        return np.empty(nbytes, np.uint8)
+    memory = mmap.mmap(-1, nbytes + _LARGE_PAGE)
+    memory.madvise(mmap.MADV_HUGEPAGE)
+    pages = np.frombuffer(memory, np.uint8)
+    start = -pages.ctypes.data % _LARGE_PAGE
+    return pages[start : start + nbytes]
 
 
 def _mapped(path: Path, rows: int, shape: tuple[int, int, int], layer: Layer) -> mmap.mmap:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import os
-import sys
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from manifests.crops import CropStore
+from manifests.crops import CropStore, large_pages
 from trainer.augment import repeated
 from trainer.data import Samples
 from trainer.sampling import SPAN, Indices, Order, sequential
@@ -108,7 +109,7 @@ class Buffers:
 
     def __init__(self, shape: tuple[int, int, int], *, pin: bool = False) -> None:
         self.shape, self.pin = shape, pin
-        self._kept: list[npt.NDArray[np.uint8]] = []
+        self._kept: list[tuple[npt.NDArray[np.uint8], weakref.ref[npt.NDArray[np.uint8]]]] = []
         self._lock = threading.Lock()
 
     def take(self, count: int) -> Tensor:
@@ -116,13 +117,18 @@ class Buffers:
         if self.pin:
             return torch.empty((count, *self.shape), dtype=torch.uint8, pin_memory=True)
         with self._lock:
-            for number in range(len(self._kept)):
-                # Referenced by the list and by the call alone: the batch that it was last part of is gone.
-                if sys.getrefcount(self._kept[number]) <= 2 and len(self._kept[number]) >= count:
-                    return torch.from_numpy(self._kept[number][:count])
-            fresh = np.empty((count, *self.shape), np.uint8)
-            self._kept = [*self._kept[-AHEAD - THREADS :], fresh]
-            return torch.from_numpy(fresh[:])
+            for number, (memory, part) in enumerate(self._kept):
+                # A tensor, and whatever views it, keeps the array alive that it was made from.
+                if part() is None and len(memory) >= count:
+                    return self._handed_out(number, memory, count)
+            fresh = large_pages(count * math.prod(self.shape)).reshape(count, *self.shape)
+            self._kept = self._kept[-AHEAD - THREADS :]
+            return self._handed_out(len(self._kept), fresh, count)
+
+    def _handed_out(self, number: int, memory: npt.NDArray[np.uint8], count: int) -> Tensor:
+        part = memory[:count]
+        self._kept[number : number + 1] = [(memory, weakref.ref(part))]
+        return torch.from_numpy(part)
 
 
 def batch_at(samples: Samples, index: Indices, buffers: Buffers | None = None) -> Batch:
