@@ -16,6 +16,7 @@ import mmap
 import os
 import struct
 import threading
+from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,12 +25,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from affectdata import archives
+from affectdata.opencv import MAX_PIXELS, opencv
+from affectdata.video import Video
 from manifests.errors import MediaError
 
 Image = NDArray[np.uint8]
-
-MAX_PIXELS = 100_000_000
-"""Pictures above 100 megapixels are refused before they are decoded: 300 MB each, and no face dataset has them."""
 
 MAX_BYTES = 512 * 1024 * 1024
 """Files and archive members above this size are refused before they are read."""
@@ -70,23 +70,61 @@ def decode(root: Path, path: str, member: str | None = None, frame: int | None =
     return decode_bytes(_read(file, path), path, gray=gray)
 
 
+def frames(
+    root: Path, path: str, member: str | None, wanted: Iterable[int]
+) -> Iterator[tuple[int, Image | MediaError]]:
+    """Frames of one video, opened once and decoded once, in order; what cannot be had comes as its error.
+
+    Args:
+        root: The dataset's folder.
+        path: The video, or an archive, relative to it.
+        member: The video's entry in that archive.
+        wanted: 0-based frames, ascending; the same frame may come several times.
+
+    Yields:
+        Each frame wanted with its picture, uint8 RGB [h, w, 3] not to be written into, or with a `MediaError` of the
+        reasons of `decode`.
+    """
+    video: Video | MediaError
+    try:
+        file = resolve(root, path)
+        if member is None:
+            video = Video(file, path)
+        else:
+            copy, keeps = _unpacked_video(file, member)
+            video = Video(copy, f"{path}:{member}", keeps)
+    except MediaError as error:
+        video = error
+    for number in wanted:
+        if isinstance(video, MediaError):
+            yield number, video
+            continue
+        try:
+            found: Image | MediaError = video.frame(number)
+        except MediaError as error:
+            found = error
+        yield number, found
+
+
 def _entry(file: Path, path: str, member: str, frame: int | None, gray: bool) -> Image:
     """The pixels of what lies in an archive; videos and tables are unpacked into a temporary file first."""
     name, _, row = member.partition(archives.ROW)
     about = f"{path}:{name}"
-    is_video = frame is not None or PurePosixPath(name).suffix.lower() in VIDEO_SUFFIXES
-    if not row and not is_video:
-        return decode_bytes(archives.archive(file).read(name, MAX_BYTES), about, gray=gray)
-    unpacked = archives.spooled(file, name)
-    try:
-        copy = unpacked.path()
-    except MediaError as error:
-        absent = is_video and error.reason == "missing-image"
-        raise (MediaError("missing-video", error.detail) if absent else error) from None
     if row:
-        return _pixels_of(copy, about, row, gray)
-    # What is open keeps its temporary file.
-    return _turned_gray(_video_frame(copy, about, frame or 0, unpacked), gray)
+        return _pixels_of(archives.spooled(file, name).path(), about, row, gray)
+    if frame is None and PurePosixPath(name).suffix.lower() not in VIDEO_SUFFIXES:
+        return decode_bytes(archives.archive(file).read(name, MAX_BYTES), about, gray=gray)
+    copy, keeps = _unpacked_video(file, name)
+    return _turned_gray(_video_frame(copy, about, frame or 0, keeps), gray)
+
+
+def _unpacked_video(file: Path, name: str) -> tuple[Path, archives.Spooled]:
+    """A video of an archive as a temporary file, and what keeps it there."""
+    try:
+        unpacked = archives.spooled(file, name)
+        return unpacked.path(), unpacked
+    except MediaError as error:
+        raise (MediaError("missing-video", error.detail) if error.reason == "missing-image" else error) from None
 
 
 def _pixels_of(file: Path, path: str, row: str, gray: bool) -> Image:
@@ -107,7 +145,7 @@ def decode_bytes(data: bytes, about: str, *, gray: bool = False) -> Image:
         raise MediaError("undecodable-image", f"{about}: no picture format begins like this")
     if size[0] * size[1] > MAX_PIXELS:
         raise MediaError("image-too-large", f"{about}: {size[0]} x {size[1]} pixels, limit {MAX_PIXELS:,}")
-    cv2 = _opencv()
+    cv2 = opencv()
     colour = cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR_RGB
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), colour | cv2.IMREAD_IGNORE_ORIENTATION)
@@ -255,53 +293,22 @@ def _csv_pixels(file: Path, about: str, member: str) -> Image:
     return values.astype(np.uint8).reshape(side, side)
 
 
-class _Video:
-    """One open video of this thread, and the frame that comes next."""
-
-    def __init__(self, file: Path, stamp: tuple[int, int], keeps: object) -> None:
-        self.file, self.stamp, self._keeps = file, stamp, keeps
-        self.capture = _opencv().VideoCapture(str(file))
-        self.next = 0
-
-
 def _video_frame(file: Path, about: str, frame: int, keeps: object = None) -> Image:
     """One frame; in ascending order, frames are decoded once each."""
-    cv2 = _opencv()
-    if not file.is_file():
-        raise MediaError("missing-video", about)
-    stamp = _stamp(file)
-    video: _Video | None = getattr(_local, "video", None)
-    if video is None or (video.file, video.stamp) != (file, stamp) or video.next > frame:
-        video = _local.video = _Video(file, stamp, keeps)
-    if not video.capture.isOpened():
-        raise MediaError("undecodable-image", f"{about}: no video that can be opened")
-    image = None
-    while video.next <= frame:
-        wanted = video.next == frame
-        there, image = video.capture.read() if wanted else (video.capture.grab(), None)
-        if not there:
-            raise MediaError("missing-frame", f"{about}: frame {frame}, the video ends after {video.next}")
-        video.next += 1
-    if image is None or image.ndim != 3:
-        raise MediaError("undecodable-image", f"{about}: frame {frame}")
-    pixels: Image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
-    return pixels
+    try:
+        key = (file, _stamp(file))
+    except (OSError, ValueError):
+        raise MediaError("missing-video", about) from None
+    last: tuple[object, Video] | None = getattr(_local, "video", None)
+    if last is None or last[0] != key or last[1].asked > frame:
+        _local.video = None  # closes the one before, should this one not open
+        last = _local.video = (key, Video(file, about, keeps))
+    return last[1].frame(frame)
 
 
 def _turned_gray(image: Image, gray: bool) -> Image:
     if not gray:
         return image
-    cv2 = _opencv()
+    cv2 = opencv()
     turned: Image = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
     return turned
-
-
-@lru_cache(maxsize=1)
-def _opencv() -> Any:
-    """cv2, told to keep its warnings: a damaged picture is reported once, by us."""
-    # Read when the library loads; beyond it OpenCV refuses too, should a header lie to us.
-    os.environ.setdefault("OPENCV_IO_MAX_IMAGE_PIXELS", str(MAX_PIXELS))
-    import cv2
-
-    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
-    return cv2
