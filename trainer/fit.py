@@ -18,7 +18,6 @@ import torch
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
-from torch import nn
 
 from manifests.errors import RecipeError
 from manifests.lake import Lake
@@ -28,7 +27,7 @@ from trainer.data import Prepared, Samples, prepare
 from trainer.learner import Learner
 from trainer.loader import ScoreLoader, TrainLoader, hold_in_memory
 from trainer.network import network_for, start_at_mean_face
-from trainer.networks.hard_sharing import HardSharing
+from trainer.networks.sharing import TaskNetwork
 from trainer.recipe import Recipe
 from trainer.run import RESUME, SAMPLES, Run, RunFacts, start, write_facts
 from trainer.sampling import Order, class_weights
@@ -116,7 +115,7 @@ def train(
             start(run_dir, recipe, facts, resume=resume)
             _write_samples(run_dir, recipe, prepared)
             marks = [f"TRANSDUCTIVE: {reason}; every score of this run will say so" for reason in facts.transductive]
-            for line in [*prepared.lines(), *marks, *network.backbone.report.lines()]:
+            for line in [*prepared.lines(), *marks, *_weights_lines(network)]:
                 say(line)
         checkpoint = run_dir / RESUME if resume and (run_dir / RESUME).exists() else None
         _fit(trainer, learner, recipe, prepared, checkpoint)
@@ -127,7 +126,12 @@ def train(
 
 
 def _trainer(
-    recipe: Recipe, run_dir: Path, prepared: Prepared, network: nn.Module, machine: Machine, say: Callable[[str], None]
+    recipe: Recipe,
+    run_dir: Path,
+    prepared: Prepared,
+    network: TaskNetwork,
+    machine: Machine,
+    say: Callable[[str], None],
 ) -> tuple[L.Trainer, Learner, Keeper]:
     steps = math.ceil(len(prepared.train) / recipe.train.batch)
     clock = Clock(recipe.train.max_minutes)
@@ -198,7 +202,7 @@ def _check_precision(recipe: Recipe, machine: Machine) -> None:
 
 
 def _facts(
-    recipe: Recipe, prepared: Prepared, network: HardSharing, machine: Machine, transductive: list[str]
+    recipe: Recipe, prepared: Prepared, network: TaskNetwork, machine: Machine, transductive: list[str]
 ) -> RunFacts:
     device = torch.cuda.get_device_name(0) if machine.accelerator == "cuda" else "cpu"
     return RunFacts(
@@ -216,9 +220,14 @@ def _facts(
         dropped={dataset: {**asdict(counts), "leaking": dict(counts.leaking)} for dataset, counts in prepared.counts},
         parameters=sum(p.numel() for p in network.parameters()),
         device=f"{machine.devices * machine.nodes} x {device}",
-        weights=network.backbone.report.facts,
+        weights=network.reports[0].facts if network.reports else {},
         transductive=transductive,
     )
+
+
+def _weights_lines(network: TaskNetwork) -> list[str]:
+    """What became of the pretrained weights, once for trunks that started alike."""
+    return list(dict.fromkeys(line for report in network.reports for line in report.lines()))
 
 
 def _write_samples(run_dir: Path, recipe: Recipe, prepared: Prepared) -> None:

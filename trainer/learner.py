@@ -14,8 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from trainer.augment import Augmenter, normalised, with_channels
+from trainer.losses.coupling import Step, Term
 from trainer.losses.masked import Labels
-from trainer.network import losses_for
+from trainer.network import couplings_for, losses_for
+from trainer.networks.sharing import TaskNetwork, attached
 from trainer.predictions import Predictions
 from trainer.recipe import Recipe
 from trainer.scoring import score, selection_score
@@ -27,22 +29,24 @@ Part = tuple[Predictions, npt.NDArray[np.int64]]
 
 
 class Learner(L.LightningModule):  # type: ignore[misc]  # lightning ships no types that mypy follows
-    """A network with one head per task, trained on whatever labels a batch holds.
+    """A network that answers every task, trained on whatever labels a batch holds.
 
     Args:
         recipe: The experiment.
-        network: float32 [B, C, H, W] to one output [B, J] per task.
+        network: See `TaskNetwork`.
         total_steps: Steps of the whole training, for the schedule.
         truth: Labels of the selection samples, in their order.
     """
 
-    def __init__(self, recipe: Recipe, network: nn.Module, total_steps: int, truth: Targets) -> None:
+    def __init__(self, recipe: Recipe, network: TaskNetwork, total_steps: int, truth: Targets) -> None:
         super().__init__()
         self.recipe, self.network, self.total_steps, self.truth = recipe, network, total_steps, truth
         self.averaged = _frozen_copy(network) if recipe.train.ema else None
-        chosen = {task: getattr(recipe.tasks, task) for task in recipe.tasks.names}
         self.losses = nn.ModuleDict(losses_for(recipe.tasks))
-        self.loss_weight = {task: c.weight for task, c in chosen.items()}
+        self.couplings = nn.ModuleDict(couplings_for(recipe, network))
+        self.weight = {task: getattr(recipe.tasks, task).weight for task in recipe.tasks.names}
+        self.weight |= {c.name: c.weight for c in recipe.couplings}
+        self.from_epoch = {c.name: c.from_epoch for c in recipe.couplings}
         aus = recipe.tasks.au.aus if recipe.tasks.au else ()
         self.augment = Augmenter(recipe.train.augment, recipe.train.seed, aus, recipe.input.mean)
         self.elapsed = 0.0
@@ -50,6 +54,7 @@ class Learner(L.LightningModule):  # type: ignore[misc]  # lightning ships no ty
         self.pictures = 0
         """Pictures trained on in this epoch, over all processes."""
         self._sums: dict[str, Tensor] = {}
+        self._notes: dict[str, Tensor] = {}
         self._last: dict[str, Tensor] = {}
         self._row: dict[str, float] = {}
         self._steps = 0
@@ -65,21 +70,44 @@ class Learner(L.LightningModule):  # type: ignore[misc]  # lightning ships no ty
         return normalised(with_channels(batch.pixels, self.recipe.backbone.in_chans), self.recipe.input)
 
     def step_losses(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
-        """Loss of each task on an augmented batch; an exact 0 where the batch has no label of the task.
+        """Weighted loss of each task and coupling on an augmented batch; an exact 0 where nothing is labelled.
 
         Of several processes each scales its loss by its share of the labels, so that DDP's mean of gradients is the
         gradient of the whole batch's mean. That holds for the reductions `cells` and, where rows are labelled alike
-        densely, `rows`; `ccc` correlates within each process's part of the batch.
+        densely, `rows`, and for couplings that say what they count; `ccc` correlates within each process's part of the
+        batch.
         """
+        step = self._step(batch, epoch)
+        losses = {task: loss(step.outputs[task], step.labels[task]) for task, loss in self.losses.items()}
+        counts = [step.labels[task].mask.sum() for task in losses]
+        terms = {name: self._term(name, step, epoch) for name in self.couplings}
+        for name, term in terms.items():
+            losses[name] = term.loss
+            counts.append(torch.ones_like(term.loss) if term.count is None else term.count)
+            self._notes |= {f"{name}_{note}": value.detach() for note, value in term.notes.items()}
+        shares = count_shares(counts)
+        return {name: loss * share for (name, loss), share in zip(losses.items(), shares, strict=True)}
+
+    def _step(self, batch: Batch, epoch: int) -> Step:
         pixels = with_channels(batch.pixels, self.recipe.backbone.in_chans)
         pixels, targets = self.augment(pixels, batch, epoch)
-        outputs = self.network(normalised(pixels, self.recipe.input))
-        labels = {task: labels_of(targets, task) for task in self.losses}
-        share = label_shares([one.mask for one in labels.values()])
-        return {
-            task: loss(outputs[task], labels[task]) * part
-            for (task, loss), part in zip(self.losses.items(), share, strict=True)
-        }
+        images = normalised(pixels, self.recipe.input)
+        labels = {spec.task: labels_of(targets, spec.task, spec.kind) for spec in self.network.specs}
+        rows = {task: one.mask.reshape(len(batch), -1).any(1) for task, one in labels.items()}
+        outputs = self.network(images, rows) if self.network.selective else self.network(images)
+        return Step(outputs, labels, rows, batch.dataset, self.network, self.done)
+
+    def _term(self, name: str, step: Step, epoch: int) -> Term:
+        coupling = self.couplings[name]
+        if epoch < self.from_epoch[name]:
+            return Term(attached(torch.zeros((), device=step.dataset.device), [coupling]))
+        term: Term = coupling(step)
+        return term
+
+    @property
+    def done(self) -> float:
+        """Share of the training that lies behind, 0 to 1: of the steps, or of the time where that is ahead."""
+        return min(1.0, max(float(self.global_step) / self.total_steps, self.elapsed))
 
     def on_train_epoch_start(self) -> None:
         # Dropout and the like draw from (seed, epoch, process), so that a resumed run draws what a whole one draws.
@@ -87,18 +115,20 @@ class Learner(L.LightningModule):  # type: ignore[misc]  # lightning ships no ty
         self._sums, self._steps, self.pictures = {}, 0, 0
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:  # noqa: ARG002  # Lightning's signature
+        self._notes = {}
         losses = self.step_losses(batch, self.current_epoch)
-        self._last = {task: loss.detach() for task, loss in losses.items()}
-        total = torch.stack([self.loss_weight[task] * loss for task, loss in losses.items()]).sum()
-        for task, loss in {**self._last, "loss": total.detach()}.items():
-            self._sums[task] = self._sums[task] + loss if task in self._sums else loss
+        self._last = {name: loss.detach() for name, loss in losses.items()}
+        total = torch.stack([self.weight[name] * loss for name, loss in losses.items()]).sum()
+        values = {f"loss_{name}": loss for name, loss in self._last.items()} | self._notes | {"loss": total.detach()}
+        for name, value in values.items():
+            self._sums[name] = self._sums[name] + value if name in self._sums else value
         self._steps += 1
         self.pictures += len(batch) * self.trainer.world_size
         self.log("loss", total, logger=True, on_step=True, on_epoch=False, batch_size=len(batch))
         return total
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002  # Lightning's signature
-        done = max(self.global_step / self.total_steps, self.elapsed)
+        done = self.done
         for group in self.optimizers(use_pl_optimizer=False).param_groups:
             group["lr"] = self.recipe.train.lr * lr_factor(self.recipe.train, done)
 
@@ -122,8 +152,7 @@ class Learner(L.LightningModule):  # type: ignore[misc]  # lightning ships no ty
         parts, self._parts = gathered(self._parts), []
         predictions = Predictions.joined([p for p, _ in parts], np.concatenate([index for _, index in parts]))
         results = score(self.recipe.tasks, predictions, self.truth)
-        means = {name: self.trainer.strategy.reduce(value / self._steps) for name, value in self._sums.items()}
-        row = {name if name == "loss" else f"loss_{name}": float(value) for name, value in means.items()}
+        row = {name: float(self.trainer.strategy.reduce(v / self._steps)) for name, v in self._sums.items()}
         row |= {result.name: result.value for result in results}
         row["score"] = selection_score(results, self.recipe.selection.metrics)
         self._row = row
@@ -147,14 +176,24 @@ class Learner(L.LightningModule):  # type: ignore[misc]  # lightning ships no ty
         return torch.optim.AdamW(groups, lr=train.lr)
 
 
-def labels_of(targets: Targets, task: str) -> Labels:
-    """Targets of one task as its loss takes them: [B] or [B, C] for classes, [B, J] elsewhere."""
+def labels_of(targets: Targets, task: str, kind: str = "") -> Labels:
+    """Targets of one task as its loss takes them: [B] or [B, C] for classes, [B, J] elsewhere.
+
+    Args:
+        targets: Of a batch.
+        task: One of its tasks.
+        kind: Kind of the head's outputs; classes as `binary` cells are known where they were offered.
+    """
     if task == "expression" and (e := targets.expression) is not None:
-        if not e.probs.shape[1]:
+        if kind != "binary" and not e.probs.shape[1]:
             return Labels(e.code, e.mask, e.weight, e.offered)
-        hard = torch.nn.functional.one_hot(e.code.clamp(min=0), e.offered.shape[1]).float()
-        soft = torch.where(e.probs.sum(1, keepdim=True) > 0, e.probs, hard)
-        return Labels(soft, e.mask, e.weight, e.offered)
+        target = torch.nn.functional.one_hot(e.code.clamp(min=0), e.offered.shape[1]).float()
+        if e.probs.shape[1]:
+            target = torch.where(e.probs.sum(1, keepdim=True) > 0, e.probs, target)
+        if kind == "binary":
+            known = e.mask[:, None] & e.offered
+            return Labels(target, known, e.weight[:, None].expand_as(known))
+        return Labels(target, e.mask, e.weight, e.offered)
     if task == "va" and (va := targets.va) is not None:
         return Labels(va.values, va.mask, va.weight[:, None].expand(-1, 2))
     if task == "au" and (au := targets.au) is not None:
@@ -165,11 +204,11 @@ def labels_of(targets: Targets, task: str) -> Labels:
     raise KeyError(task)
 
 
-def label_shares(masks: Sequence[Tensor]) -> Tensor | list[float]:
-    """Per task, this process's labelled cells over the mean of all processes; 1 where there is one process."""
+def count_shares(counts: Sequence[Tensor]) -> Tensor | list[float]:
+    """Per loss, what this process counted over the mean of all processes; 1 where there is one process."""
     if not _distributed():
-        return [1.0] * len(masks)
-    mine = torch.stack([mask.sum() for mask in masks]).float()
+        return [1.0] * len(counts)
+    mine = torch.stack([count.float() for count in counts])
     every = mine.clone()
     torch.distributed.all_reduce(every)
     return mine * torch.distributed.get_world_size() / every.clamp(min=1)

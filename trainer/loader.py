@@ -135,10 +135,8 @@ def batch_at(samples: Samples, index: Indices, buffers: Buffers | None = None) -
     """The batch of samples at positions `index`, int64 [B]; pinned where the buffers are."""
     at = torch.from_numpy(index)
     pixels = samples.gather(index, None if buffers is None else buffers.take(len(index)))
-    keys, targets = samples.keys[at], samples.targets.at(at)
-    if buffers is not None and buffers.pin:
-        return Batch(pixels, keys.pin_memory(), at.pin_memory(), targets.pin_memory())
-    return Batch(pixels, keys, at, targets)
+    batch = Batch(pixels, samples.keys[at], at, torch.from_numpy(samples.dataset[index]), samples.targets.at(at))
+    return batch.pin_memory() if buffers is not None and buffers.pin else batch
 
 
 def prefetched(order: Iterator[T], make: Callable[[T], Batch]) -> Iterator[Batch]:

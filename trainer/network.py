@@ -1,34 +1,57 @@
-"""The network that a recipe describes."""
+"""The network that a recipe describes, with the losses and couplings that train it."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+import trainer.losses
+import trainer.networks
+from trainer.losses.coupling import Bench, Coupling
 from trainer.losses.masked import MaskedLoss
 from trainer.losses.registry import build_loss
-from trainer.networks.backbone import BackboneSpec, build_backbone
-from trainer.networks.composition import check_composition
-from trainer.networks.hard_sharing import HardSharing
+from trainer.networks.backbone import BackboneSpec
+from trainer.networks.composition import check_composition, check_trained
 from trainer.networks.heads import HeadSpec, au_head, expression_head, landmark_head, va_head
+from trainer.networks.sharing import Parts, TaskNetwork
 from trainer.recipe import Recipe
+from trainer.registry import build, registered
 from trainer.settings import Tasks
+
+NO_LOSS = "none"
+"""What a recipe calls the loss of a task that a coupling trains."""
 
 
 def losses_for(tasks: Tasks) -> dict[str, MaskedLoss]:
-    """The loss of each task of a recipe.
+    """The loss of each task of a recipe that has one of its own.
 
     Raises:
         UnknownNameError: No loss or option of this name.
         RecipeError: An option outside its range.
     """
-    chosen = {name: getattr(tasks, name) for name in tasks.names}
-    return {name: build_loss(task.loss, task.options) for name, task in chosen.items()}
+    settings = {name: getattr(tasks, name) for name in tasks.names}
+    return {name: build_loss(task.loss, task.options) for name, task in settings.items() if task.loss != NO_LOSS}
 
 
-def network_for(recipe: Recipe, size: tuple[int, int]) -> HardSharing:
+def couplings_for(recipe: Recipe, network: TaskNetwork) -> dict[str, Coupling]:
+    """The couplings of a recipe, by name, for a network.
+
+    Raises:
+        UnknownNameError: No coupling of this name.
+        RecipeError: Options, tasks or network that a coupling does not take; or a task that nothing trains.
+    """
+    known = registered(trainer.losses, Coupling)
+    bench = Bench(network, tuple(d.name for d in recipe.datasets))
+    built = {choice.name: build(bench, "coupling", choice.name, known, choice.options) for choice in recipe.couplings}
+    check_trained(network, losses_for(recipe.tasks), built.values())
+    return built
+
+
+def network_for(recipe: Recipe, size: tuple[int, int]) -> TaskNetwork:
     """The network of a recipe, checked against its losses and the size of its crops.
 
     Args:
@@ -36,13 +59,15 @@ def network_for(recipe: Recipe, size: tuple[int, int]) -> HardSharing:
         size: Height and width of the crops, pixels.
 
     Raises:
-        UnknownNameError, WeightsError: As `build_backbone`.
+        UnknownNameError, WeightsError: As `build_backbone`; or no sharing scheme of this name.
         RecipeError: Network, heads, losses and pictures do not fit each other; the message says what fits.
     """
-    chosen = recipe.backbone
-    spec = BackboneSpec(chosen.name, chosen.pretrained, chosen.in_chans, chosen.stem, chosen.kwargs)
-    network = HardSharing(build_backbone(spec), heads_for(recipe.tasks))
-    check_composition(network, losses_for(recipe.tasks), picture=(chosen.in_chans, *size))
+    b = recipe.backbone
+    spec = BackboneSpec(b.name, b.pretrained, b.in_chans, b.stem, b.kwargs)
+    parts = Parts(spec, tuple(heads_for(recipe.tasks)), (b.in_chans, *size), recipe.train.seed)
+    schemes = registered(trainer.networks, TaskNetwork)
+    network = build(parts, "sharing scheme", recipe.sharing.scheme, schemes, recipe.sharing.options)
+    check_composition(network, losses_for(recipe.tasks), parts)
     return laid_out(network)
 
 
@@ -50,7 +75,8 @@ def heads_for(tasks: Tasks) -> list[HeadSpec]:
     """One head per task, in the order of `tasks.names`."""
     heads = []
     if tasks.expression:
-        heads.append(expression_head(tasks.expression.space))
+        kind = "binary" if tasks.expression.outputs == "independent" else "classes"
+        heads.append(replace(expression_head(tasks.expression.space), kind=kind))
     if tasks.va:
         heads.append(va_head())
     if tasks.au:
@@ -60,7 +86,7 @@ def heads_for(tasks: Tasks) -> list[HeadSpec]:
     return heads
 
 
-def laid_out(network: HardSharing) -> HardSharing:
+def laid_out(network: TaskNetwork) -> TaskNetwork:
     """The network, and each batch it is given, in the memory layout in which it is fast and safe.
 
     Channels last is that layout: 10 times faster in bfloat16 on a CPU. But there the weight gradient of a 1 x 1
@@ -77,12 +103,12 @@ def laid_out(network: HardSharing) -> HardSharing:
     return network.to(memory_format=layout)
 
 
-def _relaid(layout: torch.memory_format, _: nn.Module, pictures: tuple[Tensor]) -> tuple[Tensor]:
-    return (pictures[0].contiguous(memory_format=layout),)
+def _relaid(layout: torch.memory_format, _: nn.Module, given: tuple[Any, ...]) -> tuple[Any, ...]:
+    return (given[0].contiguous(memory_format=layout), *given[1:])
 
 
 @torch.no_grad()
-def start_at_mean_face(network: HardSharing, points: Tensor) -> None:
+def start_at_mean_face(network: TaskNetwork, points: Tensor) -> None:
     """Set the bias of the landmark head to the mean of the training landmarks.
 
     The head puts out pixels: from 0 it would spend its first epochs on finding the middle of the picture.
@@ -92,5 +118,5 @@ def start_at_mean_face(network: HardSharing, points: Tensor) -> None:
         points: float32 [N, 68, 2], crop pixels, NaN unknown.
     """
     mean = points.nanmean(0).flatten()
-    bias = network.get_parameter("heads.landmarks.bias")
+    bias = network.last_layer("landmarks").bias
     bias.copy_(torch.where(mean.isfinite(), mean.to(bias.device), bias))

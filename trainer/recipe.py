@@ -6,15 +6,26 @@ What its parts mean, and their defaults, stands in `trainer/settings.py`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import yaml
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from manifests.errors import RecipeError, UnknownNameError
-from trainer.settings import Backbone, DatasetChoice, Input, Part, ProtocolChoice, Selection, Tasks, Train
+from trainer.settings import (
+    Backbone,
+    Coupling,
+    DatasetChoice,
+    Input,
+    Part,
+    ProtocolChoice,
+    Selection,
+    Sharing,
+    Tasks,
+    Train,
+)
+from trainer.validation import refusal
 
 RECIPES = Path(__file__).parent / "recipes"
 """Folder of the recipes that come with the package."""
@@ -37,7 +48,9 @@ class Recipe(Part):
     protocol: ProtocolChoice = ProtocolChoice()
     selection: Selection
     tasks: Tasks
+    sharing: Sharing = Sharing()
     backbone: Backbone = Backbone()
+    couplings: tuple[Coupling, ...] = ()
     input: Input = Input()
     train: Train = Train()
     keep_copies: bool = False
@@ -53,6 +66,9 @@ class Recipe(Part):
         names = [d.name for d in self.datasets]
         if len(set(names)) != len(names):
             raise ValueError("every dataset once; use `where` for parts of one")
+        coupled = [c.name for c in self.couplings]
+        if len(set(coupled)) != len(coupled):
+            raise ValueError("every coupling once")
         for what, values in (("mean", self.input.mean), ("std", self.input.std)):
             if len(values) not in (1, self.backbone.in_chans):
                 raise ValueError(f"input.{what} has 1 value or {self.backbone.in_chans}, one per channel")
@@ -126,46 +142,4 @@ def parse(tree: object, about: str) -> Recipe:
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
-        raise RecipeError(
-            f"{about}: does not fit",
-            found="; ".join(dict.fromkeys(_found(p) for p in _innermost(error))),
-            expected="; ".join(dict.fromkeys(_expected(p) for p in _innermost(error))),
-            then="docs/recipes.md lists every field",
-        ) from None
-
-
-def _innermost(error: ValidationError) -> list[Any]:
-    """Problems without those that only follow from a deeper one."""
-    problems = error.errors()
-    deeper = {p["loc"][:n] for p in problems for n in range(len(p["loc"]))}
-    return [p for p in problems if p["loc"] not in deeper]
-
-
-def _found(problem: Any) -> str:
-    where = ".".join(str(part) for part in problem["loc"])
-    if problem["type"] == "missing":
-        return f"no {where}"
-    return f"{where} = {problem['input']!r:.80}" if where else "fields that do not go together"
-
-
-def _expected(problem: Any) -> str:
-    *parents, last = problem["loc"] or ("",)
-    if problem["type"] == "extra_forbidden":
-        return f"no field {last!r} there, but one of {', '.join(_fields(parents))}"
-    message = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
-    return f"{last}: {message}" if last else message
-
-
-def _fields(where: Sequence[object]) -> list[str]:
-    part: type[BaseModel] = Recipe
-    for step in where:
-        if isinstance(step, str):
-            part = _model(part.model_fields[step].annotation) or part
-    return list(part.model_fields)
-
-
-def _model(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    found = (_model(inner) for inner in getattr(annotation, "__args__", ()))
-    return next((model for model in found if model is not None), None)
+        raise refusal(f"{about}: does not fit", error, Recipe, "docs/recipes.md lists every field") from None

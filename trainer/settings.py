@@ -69,6 +69,8 @@ class Task(Part):
 
     weight: Weight = 1.0
     """Weight of this task's loss in the sum."""
+    loss: str
+    """Loss of the task; none: a coupling trains it."""
     options: dict[str, Any] = {}
     """Options of the loss, e.g. {label_smoothing: 0.1}; see trainer/losses."""
 
@@ -79,7 +81,9 @@ class ExpressionTask(Task):
     space: Literal["expr7", "expr8-contempt", "expr8-other"] = "expr7"
     """Class space; a label outside it is unknown to this run."""
     loss: str = "ce"
-    """ce: cross-entropy over the classes that the annotators were offered."""
+    """ce: cross-entropy over the classes that the annotators were offered; with independent outputs: bce."""
+    outputs: Literal["exclusive", "independent"] = "exclusive"
+    """exclusive: one softmax; independent: a sigmoid per class, as SJMT has it. The highest is predicted either way."""
     soft: bool = False
     """Train on `expression_probs` where a source gives them, else on the class."""
 
@@ -129,7 +133,7 @@ class LandmarksTask(Task):
 
 
 class Tasks(Part):
-    """The tasks of the run: one linear head each on a shared backbone."""
+    """The tasks of the run, each with its head and its loss."""
 
     expression: ExpressionTask | None = None
     va: VaTask | None = None
@@ -148,11 +152,33 @@ class Tasks(Part):
         return tuple(name for name in type(self).model_fields if getattr(self, name) is not None)
 
 
+class Sharing(Part):
+    """How the tasks share a network."""
+
+    scheme: str = "hard"
+    """hard: one backbone, one linear head per task; separate: a backbone per task; further ones in trainer/networks."""
+    options: dict[str, Any] = {}
+    """Options of the scheme; see its file."""
+
+
+class Coupling(Part):
+    """A further loss, over all tasks of a batch or over the network itself."""
+
+    name: str
+    """Name of the coupling; see trainer/losses."""
+    weight: Weight = 1.0
+    """Weight of its loss in the sum."""
+    from_epoch: int = Field(default=0, ge=0)
+    """First epoch, from 0, in which it acts."""
+    options: dict[str, Any] = {}
+    """Options of the coupling; see its file."""
+
+
 class Backbone(Part):
-    """The shared network: any timm model, by name."""
+    """What turns a picture into features: any timm model, or a network of trainer/networks, by name."""
 
     name: str = "resnet18"
-    """timm model name."""
+    """timm model name, or the name of a network of trainer/networks."""
     pretrained: bool | str = False
     """false: random start; true: timm's weights; text: a timm name with its tag, or a local weights file."""
     in_chans: Literal[1, 3] = 3
@@ -160,7 +186,7 @@ class Backbone(Part):
     stem: Literal["imagenet", "half", "small"] = "imagenet"
     """How much the stem shrinks the picture: as published (a ResNet's by 4), half of that, or not at all."""
     kwargs: dict[str, Any] = {}
-    """Further arguments of `timm.create_model`."""
+    """Further arguments of `timm.create_model`, or the options of a network of trainer/networks."""
 
 
 class Input(Part):

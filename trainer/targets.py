@@ -143,6 +143,8 @@ class Batch(_Record):
     """int64 [B]: a hash of each sample_id, from which the augmentation is drawn."""
     index: Tensor
     """int64 [B]: position in the sample set that the batch was taken from."""
+    dataset: Tensor
+    """int64 [B]: position of each sample's dataset in the recipe."""
     targets: Targets
 
     def __len__(self) -> int:

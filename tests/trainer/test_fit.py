@@ -245,7 +245,7 @@ def test_balanced_classes_need_classes(toy: Lake, recipe: MakeRecipe, run_dir: P
         ({"selection__metrics": ["au_trivial_acc"]}, "depends on the prediction"),
         ({"tasks__va__loss": "bce"}, "one for continuous"),
         ({"tasks__va__loss": "cccc"}, "did you mean ccc"),
-        ({"backbone__name": "resnet1000"}, "timm backbone"),
+        ({"backbone__name": "resnet1000"}, "unknown backbone"),
         ({"train__precision": "16-mixed"}, "CPU"),
     ],
 )

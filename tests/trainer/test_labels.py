@@ -47,7 +47,7 @@ def gradients(recipe: Recipe, batch: Batch) -> list[Tensor]:
     network = network_for(recipe, (32, 32))
     learner = Learner(recipe, network, 10, batch.targets)
     losses = learner.step_losses(batch, epoch=0)
-    torch.stack([learner.loss_weight[task] * loss for task, loss in losses.items()]).sum().backward()
+    torch.stack([learner.weight[task] * loss for task, loss in losses.items()]).sum().backward()
     return [torch.zeros(0) if p.grad is None else p.grad.clone() for p in network.parameters()]
 
 

@@ -1,4 +1,4 @@
-"""A timm network without its classifier: a picture in, one feature vector out."""
+"""A timm network without its classifier, or one of our own: a picture in, one feature vector out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ from typing import Any
 import timm
 from torch import Tensor, nn
 
+import trainer.networks
 from manifests.errors import RecipeError, UnknownNameError, WeightsError
+from trainer.networks.trunk import Trunk
 from trainer.networks.weights import (
     WEIGHT_SUFFIXES,
     WEIGHTS_VARIABLE,
@@ -21,6 +23,7 @@ from trainer.networks.weights import (
     local_weights,
     tensors_sha256,
 )
+from trainer.registry import build, registered
 
 
 class Stem(StrEnum):
@@ -43,12 +46,13 @@ class BackboneSpec:
     """A recipe's choice of backbone.
 
     Attributes:
-        name: timm name, `resnet18` or with a weights tag `resnet18.a1_in1k`.
+        name: timm name, `resnet18` or with a weights tag `resnet18.a1_in1k`; or a name of `trunks()`.
         pretrained: False for random weights; True for timm's weights of that name; a timm name with its tag; or a
             local .safetensors or .pth file.
         in_chans: Channels of the picture, 1 or 3; pretrained first convolutions are adapted.
         stem: See `Stem`.
-        kwargs: Passed on to timm, e.g. `{"channels": [32, 64, 128, 256]}` for a ResNet of half the width.
+        kwargs: Passed on to timm, e.g. `{"channels": [32, 64, 128, 256]}` for a ResNet of half the width; or the
+            options of a trunk of our own.
     """
 
     name: str
@@ -79,20 +83,33 @@ class Backbone(nn.Module):
         return features
 
 
-def build_backbone(spec: BackboneSpec) -> Backbone:
+def trunks() -> dict[str, type[Trunk]]:
+    """The networks of our own, by name."""
+    return registered(trainer.networks, Trunk)
+
+
+def build_backbone(spec: BackboneSpec, picture: tuple[int, int, int] | None = None) -> Backbone:
     """The backbone of a recipe.
 
+    Args:
+        spec: What the recipe says.
+        picture: Channels, height and width of what will be fed; only networks of our own depend on its size.
+
     Raises:
-        UnknownNameError: timm has no network, or we have no stem, of this name; lists the nearest.
+        UnknownNameError: There is no network, or no stem, of this name; lists the nearest.
         RecipeError: The network does not take the given options, or its stem cannot be changed.
         WeightsError: Pretrained weights that are absent, damaged or of another network.
     """
-    architecture = spec.name.split(".")[0]
-    if not timm.is_model(architecture):
-        nearest = get_close_matches(architecture, timm.list_models(), n=12, cutoff=0.4)
-        raise UnknownNameError("timm backbone", architecture, nearest, "timm.list_models() lists every name")
     if spec.stem not in list(Stem):
         raise UnknownNameError("stem", spec.stem, list(Stem))
+    if spec.name in trunks():
+        return _own(spec, picture or (spec.in_chans, 224, 224))
+    architecture = spec.name.split(".")[0]
+    if not timm.is_model(architecture):
+        known = [*trunks(), *timm.list_models()]
+        nearest = get_close_matches(architecture, known, n=12, cutoff=0.4)
+        then = f"timm.list_models() lists every name of timm; ours are {', '.join(trunks()) or 'none'}"
+        raise UnknownNameError("backbone", architecture, nearest, then)
     file, hub_name = _weights_of(spec)
     network = _create(spec, hub_name)
     _shrink_less(network, Stem(spec.stem), spec.name)
@@ -103,6 +120,26 @@ def build_backbone(spec: BackboneSpec) -> Backbone:
         report = WeightsReport(f"timm {hub_name}", tuple(state), sha256=tensors_sha256(state))
     else:
         report = WeightsReport()
+    return Backbone(spec, network, report)
+
+
+def _own(spec: BackboneSpec, picture: tuple[int, int, int]) -> Backbone:
+    """A network of our own; its weights come from a file, or from `<name>.*` in the folder of weights."""
+    if spec.stem != Stem.IMAGENET:
+        raise RecipeError(
+            f"stem {spec.stem} of backbone {spec.name}", expected="stem: imagenet; its options say the rest"
+        )
+    network = build(picture, "backbone", spec.name, trunks(), spec.kwargs)
+    if spec.pretrained is False:
+        return Backbone(spec, network, WeightsReport())
+    file = local_weights(spec.name) if spec.pretrained is True else Path(spec.pretrained)
+    if file is None:
+        raise WeightsError(
+            f"pretrained weights of {spec.name}",
+            found="none on this machine, and none to download",
+            then=f"save them as {spec.name}.safetensors in a folder and set {WEIGHTS_VARIABLE} to it, or name the file",
+        )
+    report = load_weights(network, file, first_convs=network.first_convs, convert=network.converted)
     return Backbone(spec, network, report)
 
 

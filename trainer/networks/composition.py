@@ -2,40 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor, nn
 
 from manifests.errors import RecipeError
+from trainer.losses.coupling import Coupling
 from trainer.losses.masked import MaskedLoss
 from trainer.losses.registry import LOSSES
-from trainer.networks.hard_sharing import HardSharing
 from trainer.networks.heads import HeadSpec
+from trainer.networks.sharing import Parts, TaskNetwork
 
 
-def check_composition(network: HardSharing, losses: Mapping[str, MaskedLoss], *, picture: tuple[int, int, int]) -> None:
+def check_composition(network: TaskNetwork, losses: Mapping[str, MaskedLoss], parts: Parts) -> None:
     """Refuse a network and losses that do not fit each other or the pictures.
 
     Args:
         network: Moved nowhere, trained by nothing: its buffers stay as they are.
-        losses: By task.
-        picture: Channels, height and width of what will be fed.
+        losses: By task; a task that a coupling trains has none.
+        parts: What the network was built of.
 
     Raises:
-        RecipeError: A head without a loss or the reverse, a loss of another kind of output, weights of another
-            length than the head, or pictures that the backbone cannot take. The message says what fits.
+        RecipeError: A loss without a head, a loss of another kind of output, weights of another length than the
+            head, or pictures that the backbone cannot take. The message says what fits.
     """
     specs = {spec.task: spec for spec in network.specs}
-    if specs.keys() != losses.keys():
+    if not losses.keys() <= specs.keys():
         raise RecipeError(
-            "tasks of the heads and of the losses differ",
-            found=f"heads {', '.join(specs)}; losses {', '.join(losses) or 'none'}",
+            "losses without a head",
+            found=f"heads {', '.join(specs)}; losses {', '.join(losses)}",
             expected="one loss per head",
         )
-    for task, spec in specs.items():
-        _check_loss(spec, losses[task])
-    _check_picture(network, picture)
+    for task, loss in losses.items():
+        _check_loss(specs[task], loss)
+    _check_picture(network, parts)
+
+
+def check_trained(network: TaskNetwork, losses: Mapping[str, MaskedLoss], couplings: Iterable[Coupling]) -> None:
+    """Refuse a task that neither its own loss nor a coupling trains.
+
+    Raises:
+        RecipeError: Names the task.
+    """
+    trained = frozenset(losses).union(*(coupling.trains for coupling in couplings))
+    for spec in network.specs:
+        if spec.task not in trained:
+            raise RecipeError(
+                f"nothing trains the task {spec.task}",
+                found="loss: none, and no coupling that trains it",
+                expected="a loss, or such a coupling",
+                then=f"set tasks.{spec.task}.loss",
+            )
 
 
 def _check_loss(spec: HeadSpec, loss: MaskedLoss) -> None:
@@ -55,9 +73,9 @@ def _check_loss(spec: HeadSpec, loss: MaskedLoss) -> None:
             )
 
 
-def _check_picture(network: HardSharing, picture: tuple[int, int, int]) -> None:
-    spec = network.backbone.spec
-    channels, height, width = picture
+def _check_picture(network: TaskNetwork, parts: Parts) -> None:
+    spec = parts.backbone
+    channels, height, width = parts.picture
     if channels != spec.in_chans:
         raise RecipeError(
             f"backbone {spec.name} takes {spec.in_chans} channels",
@@ -74,10 +92,10 @@ def _check_picture(network: HardSharing, picture: tuple[int, int, int]) -> None:
         ) from None
     for head in network.specs:
         expected = (1, len(head.outputs))
-        if outputs[head.task].shape != expected:
+        if head.task not in outputs or outputs[head.task].shape != expected:
             raise RecipeError(
                 f"head of {head.task} on backbone {spec.name}",
-                found=f"outputs of shape {tuple(outputs[head.task].shape)}",
+                found=", ".join(f"{name} of shape {tuple(out.shape)}" for name, out in outputs.items()),
                 expected=f"{expected}: a backbone that pools its features to one vector",
             )
 

@@ -2,41 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 
-import torch
 from torch import Tensor, nn
 
-from manifests.errors import RecipeError
-from trainer.networks.backbone import Backbone
-from trainer.networks.heads import HeadSpec, linear_head
+from trainer.networks.sharing import FEATURES, Parts, TaskNetwork, read
+from trainer.settings import Part
 
 
-class HardSharing(nn.Module):
+class HardSharing(TaskNetwork):
     """All tasks read the same features; a picture without a task's label still shapes nothing of its head.
 
     Args:
-        backbone: Pictures to features.
-        heads: One per task.
-
-    Raises:
-        RecipeError: No head, or two for one task.
+        parts: One backbone and one linear head per task are built of it.
+        options: None.
     """
 
-    def __init__(self, backbone: Backbone, heads: Sequence[HeadSpec]) -> None:
-        super().__init__()
-        tasks = [head.task for head in heads]
-        if not tasks or len(set(tasks)) < len(tasks):
-            raise RecipeError("heads of a network", found=", ".join(tasks) or "none", expected="one head per task")
-        self.backbone = backbone
-        self.specs = tuple(heads)
-        self.heads = nn.ModuleDict({head.task: linear_head(head, backbone.features) for head in heads})
+    name = "hard"
 
-    def forward(self, pictures: Tensor) -> dict[str, Tensor]:
-        """Outputs by task from pictures [B, C, H, W] float: float32 logits or values [B, len(spec.outputs)].
+    def __init__(self, parts: Parts, options: Part | None = None) -> None:
+        super().__init__(parts, options)
+        self.backbone = parts.trunk()
+        self.heads = nn.ModuleDict({spec.task: parts.head(spec, self.backbone.features) for spec in parts.heads})
 
-        The heads compute in float32 whatever the autocast: bfloat16 would round landmarks to half a pixel.
-        """
+    def forward(self, pictures: Tensor, rows: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:  # noqa: ARG002  # not selective
+        """Outputs by task, and `features` [B, F]."""
         features = self.backbone(pictures)
-        with torch.autocast(pictures.device.type, enabled=False):
-            return {task: head(features.float()) for task, head in self.heads.items()}
+        return {task: read(head, features) for task, head in self.heads.items()} | {FEATURES: features}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from pickle import UnpicklingError  # what torch.load raises when it refuses to unpickle
@@ -105,7 +105,13 @@ def read_weights(file: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def load_weights(network: nn.Module, file: Path, *, first_convs: tuple[str, ...] = ()) -> WeightsReport:
+def load_weights(
+    network: nn.Module,
+    file: Path,
+    *,
+    first_convs: tuple[str, ...] = (),
+    convert: Callable[[Mapping[str, Tensor]], Mapping[str, Tensor]] = dict,
+) -> WeightsReport:
     """Set the network's tensors from a file wherever key and shape agree.
 
     Args:
@@ -113,12 +119,13 @@ def load_weights(network: nn.Module, file: Path, *, first_convs: tuple[str, ...]
         file: See `read_weights`.
         first_convs: Names of the convolutions that see the picture; their weights are adapted to the network's
             number of input channels (RGB to grey: summed).
+        convert: From the names and the input that the file was made for to the network's.
 
     Raises:
         WeightsError: Nothing in the file fits the network, or the file cannot be read.
     """
     own = network.state_dict()
-    given = _best_prefix(read_weights(file), own)
+    given = _best_prefix(dict(convert(read_weights(file))), own)
     for conv in first_convs:
         key = f"{conv}.weight"
         if key in given and key in own and given[key].shape[1] != own[key].shape[1]:

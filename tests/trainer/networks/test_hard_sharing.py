@@ -10,9 +10,10 @@ from torch import Tensor
 
 from trainer.losses.masked import Labels
 from trainer.losses.registry import build_loss
-from trainer.networks.backbone import BackboneSpec, build_backbone
+from trainer.networks.backbone import BackboneSpec
 from trainer.networks.hard_sharing import HardSharing
 from trainer.networks.heads import au_head, expression_head, landmark_head, va_head
+from trainer.networks.sharing import Parts
 
 LOSSES = {
     "expression": build_loss("ce"),
@@ -31,7 +32,8 @@ def _one_thread() -> None:
 def build() -> HardSharing:
     torch.manual_seed(0)
     spec = BackboneSpec("resnet10t", in_chans=1, stem="half", kwargs={"channels": [8, 16, 16, 32], "stem_width": 8})
-    return HardSharing(build_backbone(spec), [expression_head("expr7"), au_head("disfa8"), va_head(), landmark_head()])
+    heads = (expression_head("expr7"), au_head("disfa8"), va_head(), landmark_head())
+    return HardSharing(Parts(spec, heads, (1, 24, 24)))
 
 
 def pictures() -> Tensor:
@@ -52,7 +54,7 @@ def labels() -> dict[str, Labels]:
 
 def total_loss(network: HardSharing, known: dict[str, Labels]) -> Tensor:
     outputs = network(pictures())
-    return torch.stack([LOSSES[task](outputs[task], known[task]) for task in outputs]).sum()
+    return torch.stack([LOSSES[task](outputs[task], known[task]) for task in LOSSES]).sum()
 
 
 def gradients(known: dict[str, Labels]) -> dict[str, Tensor]:
@@ -121,5 +123,5 @@ def test_heads_compute_in_float32_under_autocast() -> None:
     network.get_parameter("heads.landmarks.weight").data.zero_()
     with torch.autocast("cpu", torch.bfloat16):
         outputs = network(pictures())
-    assert {out.dtype for out in outputs.values()} == {torch.float32}
+    assert {outputs[task].dtype for task in LOSSES} == {torch.float32}
     assert (outputs["landmarks"] == 100.25).all()  # bfloat16 has no number between 100 and 100.5
