@@ -12,6 +12,7 @@ import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from socket import gethostname
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ import pyarrow.parquet as pq
 from manifests import schema
 from manifests.errors import LakeError, LakeVersionError, UnknownNameError
 from manifests.layer import SINGLE, Layer, LayerFacts, layer_key, read_layer, with_staleness
-from manifests.migrations import rewrite_labels
+from manifests.migrations import gain_columns
 from manifests.storage import storage_errors, sync
 
 if TYPE_CHECKING:
@@ -31,7 +32,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Lake", "Layer", "LayerFacts", "layer_key", "upgrade"]
 
-MIGRATIONS: dict[int, Callable[[Path], None]] = {1: rewrite_labels}
+MIGRATIONS: dict[int, Callable[[Path], None]] = {
+    1: partial(gain_columns, kinds=("labels",)),
+    2: partial(gain_columns, kinds=("faces", "crops")),
+}
 """Schema version -> the function that brings a lake folder from it to the next version."""
 
 _DATASET_NAME = re.compile(r"^[a-z0-9][a-z0-9_-]*$")

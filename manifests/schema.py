@@ -18,7 +18,7 @@ from manifests.errors import SchemaError
 from manifests.values import check_label_rules, check_values, without_empty_lists
 from manifests.vocabulary import au_column
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 """Raised whenever a stored column changes its name, type or meaning; `lake.MIGRATIONS` says how to follow."""
 
 
@@ -145,6 +145,15 @@ FACES = pa.schema(
         _field("width", pa.int32(), "width of the source image", unit="pixel"),
         _field("height", pa.int32(), "height of the source image", unit="pixel"),
         _field("pixel_hash", pa.string(), "BLAKE2b-128 of the decoded source pixels and their shape"),
+        _number("face_size", "square root of the area of the face box in the source image", 0, 1e6, "pixel"),
+        _number("eye_distance", "distance of the two eye points in the source image", 0, 1e6, "pixel"),
+        _number("roll", "head roll estimated from five points; above 0: clockwise on the screen", -180, 180, "degree"),
+        _number("yaw", "head yaw, likewise; above 0: the nose points to the image's right", -90, 90, "degree"),
+        _number("pitch", "head pitch, likewise; above 0: the nose points up", -180, 180, "degree"),
+        _number("sharpness", "variance of the Laplacian of the grey face at 112 x 112", 0, 1e7, "grey level squared"),
+        _field(
+            "perceptual_hash", pa.string(), "DCT hash of the grey face, 64 bits in hex: few differ for pictures alike"
+        ),
     ]
 )
 
@@ -153,6 +162,8 @@ CROPS = pa.schema(
         _ID,
         _field("shard", pa.int32(), "number of the pixel file", required=True),
         _field("row", pa.int32(), "row in the pixel file", required=True),
+        _field("offset", pa.int64(), "where a JPEG begins in the pixel file; NULL: raw pixels", unit="byte"),
+        _field("length", pa.int32(), "length of that JPEG", unit="byte"),
         _vector("transform", 6, "source pixel to crop pixel: [[a b c] [d e f]]", "a b c d e f", "pixel"),
         _number("outside", "share of the crop that lies outside the source image", 0, 1),
     ]

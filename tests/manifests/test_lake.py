@@ -285,10 +285,29 @@ def test_labels_of_version_1_gain_the_new_columns_and_keep_what_they_say(lake: L
     old = pq.read_table(layer.path)
     pq.write_table(old.drop_columns([name for name in old.column_names if name.endswith("_prob")]), layer.path)
     (lake.home / "lake.toml").write_text("schema = 1\n")
-    assert lake_module.upgrade(lake.home) == [1]
+    assert lake_module.upgrade(lake.home) == [1, 2]
     after = Lake(lake.home)
     assert after.read("rafdb", "labels/human").equals(before)
     assert after.layer("rafdb", "labels/human").facts == layer.facts
+
+
+def test_faces_and_crops_of_version_2_gain_the_new_columns_and_keep_what_they_say(lake: Lake) -> None:
+    publish(lake)
+    ids = pa.table({"sample_id": ["rafdb/0"]})
+    with lake.publish("rafdb", command="test") as step:
+        step.write("faces", "yunet", ids.append_column("status", pa.array(["found"])), LayerFacts(), ["samples"])
+        crops = ids.append_column("shard", pa.array([0])).append_column("row", pa.array([0]))
+        step.write("crops", "a", crops, LayerFacts(), ["samples"])
+    before = {key: (lake.read("rafdb", key), lake.layer("rafdb", key)) for key in ("faces/yunet", "crops/a")}
+    new = {"face_size", "eye_distance", "roll", "yaw", "pitch", "sharpness", "perceptual_hash", "offset", "length"}
+    for table, layer in before.values():
+        pq.write_table(pq.read_table(layer.path).drop_columns(list(new & set(table.column_names))), layer.path)
+    (lake.home / "lake.toml").write_text("schema = 2\n")
+    assert lake_module.upgrade(lake.home) == [2]
+    after = Lake(lake.home)
+    for key, (table, layer) in before.items():
+        assert after.read("rafdb", key).equals(table)
+        assert after.layer("rafdb", key).facts == layer.facts
 
 
 def test_a_newer_lake_is_refused(lake: Lake) -> None:
