@@ -184,8 +184,14 @@ def _write(lake: Lake, publication: Publication, step: _Step, assembled: Assembl
 
 def _protocol_facts(step: _Step, name: str) -> LayerFacts:
     card = step.protocols[name]
-    truth, keys = list(card.truth), list(card.keys)
-    return LayerFacts(command=step.command, extra=step.extra, truth=truth, keys=keys, rule=card.about)
+    return LayerFacts(
+        command=step.command,
+        extra=step.extra,
+        truth=list(card.truth),
+        keys=list(card.keys),
+        metrics=list(card.metrics),
+        rule=card.about,
+    )
 
 
 def _label_facts(step: _Step, source: str) -> LayerFacts:

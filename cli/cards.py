@@ -72,7 +72,8 @@ def _labelling(labelling: Labelling) -> str:
 
 def _protocol(protocol: ProtocolCard) -> str:
     apart = f"keeps {', '.join(protocol.keys)} apart" if protocol.keys else "keeps no people or sequences apart"
-    return f"{protocol.name}: {apart}; truth: {', '.join(protocol.truth)}. {protocol.about}".rstrip(". ")
+    also = f". Also scored: {', '.join(protocol.metrics)}" if protocol.metrics else ""
+    return f"{protocol.name}: {apart}; truth: {', '.join(protocol.truth)}. {protocol.about}".rstrip(". ") + also
 
 
 def _option(option: Option) -> str:

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from pydantic import BaseModel
 
-    from trainer.scores import Scores
+    from trainer.metrics.result import MetricResult
+    from trainer.scores import DatasetScores, Scores
 
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", envvar="AFFECT_RUNS", help="Folder of the run folders.")]
 RUNS = Path("runs")
@@ -150,6 +151,7 @@ def _part(annotation: Any) -> type[BaseModel] | None:
 @with_examples(
     ("affect evaluate demo", "the protocol and role of its recipe"),
     ("affect evaluate runs/mine --protocol five --fold 0 --role test", ""),
+    ("affect evaluate mine --on sfew --by gender,age", "on a dataset that it was not trained on, by subgroup"),
 )
 def evaluate(
     context: typer.Context,
@@ -168,7 +170,22 @@ def evaluate(
     dataset: Annotated[
         list[str] | None,
         typer.Option(
-            "--dataset", "-d", metavar="NAME", help="Only this dataset; repeatable.", show_default="the recipe's"
+            "--dataset",
+            "--on",
+            "-d",
+            metavar="NAME",
+            help="Only this dataset, also another than the recipe's; repeatable.",
+            show_default="the recipe's",
+        ),
+    ] = None,
+    by: Annotated[
+        str,
+        typer.Option("--by", metavar="NAMES", help="Also by subgroup: gender, age, ethnicity, face_size; with commas."),
+    ] = "",
+    resamples: Annotated[
+        int | None,
+        typer.Option(
+            "--resamples", metavar="N", min=0, help="Draws for the intervals; 0: no intervals.", show_default="2000"
         ),
     ] = None,
     device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")] = "auto",
@@ -188,6 +205,7 @@ def evaluate(
 
     chosen, lake = Run(run_folder(run, runs)), session(context).lake()
     from trainer.evaluate import evaluate as score
+    from trainer.metrics.uncertainty import RESAMPLES
 
     scores = score(
         chosen,
@@ -197,6 +215,8 @@ def evaluate(
         role=role,
         datasets=dataset,
         device=device,
+        by=[name.strip() for name in by.split(",") if name.strip()],
+        resamples=RESAMPLES if resamples is None else resamples,
         allow_changed=allow_changed,
         allow_seen=allow_seen,
     )
@@ -209,13 +229,26 @@ def evaluate(
 
 
 def _score_grid(scores: Scores) -> Grid:
-    columns = ("dataset", "protocol", "role", "metric", "variant", "value", "samples")
+    columns = ("dataset", "protocol", "role", "group", "metric", "variant", "value", "low", "high", "samples")
     rows = [
-        (d.dataset, d.protocol, d.role, r.name, r.variant, r.value, r.rows_used)
+        (d.dataset, d.protocol, d.role, group, r.name, r.variant, r.value, *_bounds(r), r.rows_used)
         for d in scores.datasets
-        for r in (*d.results, *(d.clean if d.copies or d.seen else ()))
+        for group, results in _results(d)
+        for r in results
     ]
     return Grid(columns, rows)
+
+
+def _results(scores: DatasetScores) -> Iterator[tuple[str, tuple[MetricResult, ...]]]:
+    yield "", scores.results
+    if scores.copies or scores.seen:
+        yield "", scores.clean
+    for group in scores.groups:
+        yield f"{group.attribute}={group.value}", group.results
+
+
+def _bounds(result: MetricResult) -> tuple[float | None, float | None]:
+    return (None, None) if result.interval is None else (result.interval.low, result.interval.high)
 
 
 def run_folder(run: str, runs: Path) -> Path:

@@ -52,6 +52,8 @@ class LayerFacts:
     """Protocols: label sources that scoring may use, in order."""
     keys: list[str] = field(default_factory=list)
     """Protocols: what never lies on both sides (subject, sequence, group, pixels)."""
+    metrics: list[str] = field(default_factory=list)
+    """Protocols: what its papers report beside the usual metrics of each task, e.g. `au_f1[disfa8]`."""
     extra: dict[str, str] = field(default_factory=dict)
     """Facts of one kind of layer: height, width, channels and alignment of crops, the detector of faces."""
 

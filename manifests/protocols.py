@@ -170,6 +170,18 @@ def clusters(samples: pa.Table, keys: Sequence[str] = KEYS) -> NDArray[np.int64]
     return np.unique(labels[:count], return_inverse=True)[1].astype(np.int64)
 
 
+def units(samples: pa.Table) -> tuple[str, NDArray[np.int64]]:
+    """What is drawn whole when a score's uncertainty is asked for, and its number for each row of an `identity` table.
+
+    People where the dataset names them, else sequences, else groups of identical pictures (metrics.md 6 and 7: never
+    single frames of a video); a row without a value stands alone.
+    """
+    known = known_keys(samples)
+    key = next((key for key in ("subject", "sequence", "pixels") if key in known), "")
+    name = {"subject": "subjects", "sequence": "sequences", "pixels": "duplicate groups"}.get(key, "samples")
+    return name, clusters(samples, (key,) if key else ())
+
+
 def leaks(train: pa.Table, scored: pa.Table, keys: Sequence[str] = KEYS) -> dict[str, NDArray[np.bool_]]:
     """Per key, which training rows share it with a scored row. Both are `identity` tables; NULL matches nothing."""
     return {

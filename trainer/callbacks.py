@@ -20,8 +20,8 @@ from safetensors.torch import save_file
 from manifests.errors import RunError
 from manifests.storage import storage_errors
 from trainer.learner import Learner
+from trainer.metrics.registry import DEFAULTS
 from trainer.run import METRICS, RESUME, WEIGHTS, update_facts, write_text
-from trainer.scoring import NAMES
 from trainer.targets import Batch
 
 _CHECK_EVERY = 50
@@ -179,7 +179,7 @@ class Screen(L.Callback):  # type: ignore[misc]  # as above
         self._close()
         if trainer.is_global_zero:
             row = self.keeper.rows[-1]
-            primary = [names[0] for task, names in NAMES.items() if f"loss_{task}" in row]
+            primary = [names[0] for task, names in DEFAULTS.items() if f"loss_{task}" in row]
             names = dict.fromkeys(("loss", *pl_module.recipe.selection.metrics, *primary))
             shown = " ".join(f"{name} {row[name]:.3f}" for name in names)
             star = " *" if self.keeper.best_epoch == trainer.current_epoch else ""

@@ -17,20 +17,23 @@ from torch import nn
 
 from manifests.errors import ProtocolError, RunError, UnknownNameError
 from manifests.lake import Lake
-from manifests.protocols import KEYS, identity, leaks, truth_sources
+from manifests.protocols import KEYS, identity, leaks, protocol_layer, truth_sources
 from manifests.storage import storage_errors
 from trainer.augment import normalised, with_channels
 from trainer.data import Samples, open_stores, scored_samples, used_layers
 from trainer.figures import draw_confusion
 from trainer.fit import SCORE_BATCH, Machine
 from trainer.loader import ScoreLoader
+from trainer.metrics.uncertainty import RESAMPLES
 from trainer.network import network_for
 from trainer.predictions import Predictions, to_table
 from trainer.recipe import Recipe
+from trainer.reporting import au_cut_of, group_scores, resampling_of
 from trainer.run import SCORES, WEIGHTS, Run, write_text
 from trainer.scores import WITHOUT_RELATED, DatasetScores, Scores
 from trainer.scoring import confusion_of, score
 from trainer.splits import SCORED, Mask, Part, roles_of
+from trainer.subgroups import ATTRIBUTES, subgroups
 
 
 def evaluate(
@@ -42,6 +45,8 @@ def evaluate(
     role: str | None = None,
     datasets: Sequence[str] | None = None,
     device: str = "auto",
+    by: Sequence[str] = (),
+    resamples: int = RESAMPLES,
     allow_changed: bool = False,
     allow_seen: bool = False,
 ) -> Scores:
@@ -55,6 +60,8 @@ def evaluate(
         role: val or test; the role that the run's recipe reports by default.
         datasets: Which datasets; the recipe's by default, as far as they have samples with that role.
         device: auto, cpu or cuda.
+        by: Attributes (`trainer.subgroups.ATTRIBUTES`) whose subgroups are scored one by one too.
+        resamples: Draws of people, videos or duplicate groups for the intervals; 0: no intervals.
         allow_changed: Score although samples, crops or truth have changed since training.
         allow_seen: Score although this run trained on, or chose its epoch by, some of the samples; the scores say so.
 
@@ -68,6 +75,9 @@ def evaluate(
     role = role or recipe.protocol.report
     if role not in SCORED:
         raise UnknownNameError("role to score", role, SCORED)
+    for attribute in by:
+        if attribute not in ATTRIBUTES:
+            raise UnknownNameError("attribute", attribute, ATTRIBUTES)
     names = list(datasets or [d.name for d in recipe.datasets])
     parts = {name: _part(recipe, lake, name, role) for name in names}
     if not allow_seen:
@@ -90,7 +100,7 @@ def evaluate(
             dataset=name, protocol=recipe.protocol_of(name), fold=recipe.protocol.fold, role=role, samples=len(samples)
         )
         predictions = predict(network, recipe, samples, accelerator)
-        scores.append(_scores(run, recipe, lake, (name, role, truth), (samples, predictions, lost)))
+        scores.append(_scores(run, recipe, lake, (name, role, truth), (samples, predictions, lost), (by, resamples)))
         tables[name] = to_table(samples.ids, recipe.tasks, predictions, samples.targets)
     if not scores:
         raise ProtocolError(f"no dataset of run {run.name} has samples with role {role}", then="--role val or test")
@@ -190,15 +200,20 @@ def _scores(
     lake: Lake,
     asked: tuple[str, str, tuple[str, ...]],
     found: tuple[Samples, Predictions, int],
+    how: tuple[Sequence[str], int],
 ) -> DatasetScores:
-    (dataset, role, truth), (samples, predictions, lost) = asked, found
+    (dataset, role, truth), (samples, predictions, lost), (by, resamples) = asked, found, how
+    protocol = recipe.protocol_of(dataset)
     copies, seen = _related(run, recipe, lake, dataset, samples.ids)
     itself = np.isin(samples.ids.astype(str), np.asarray(run.samples["sample_id"].to_pylist(), str))
     kept = ~(copies | seen)
-    clean = score(recipe.tasks, predictions.at(kept), samples.targets.at(torch.from_numpy(kept)))
+    more = protocol_layer(lake, dataset, protocol).facts.metrics
+    resampling = resampling_of(lake, dataset, samples.ids, resamples)
+    clean = score(recipe.tasks, predictions.at(kept), samples.targets.at(torch.from_numpy(kept)), more)
+    detector = samples.stores[0].layer.facts.extra.get("detector", "")
     return DatasetScores(
         dataset=dataset,
-        protocol=recipe.protocol_of(dataset),
+        protocol=protocol,
         role=role,
         fold=recipe.protocol.fold,
         truth=truth,
@@ -207,9 +222,21 @@ def _scores(
         copies=int(copies.sum()),
         seen=int(seen.sum()),
         trained=int(itself.sum()),
-        results=tuple(score(recipe.tasks, predictions, samples.targets)),
+        results=tuple(score(recipe.tasks, predictions, samples.targets, more, resampling)),
         clean=tuple(replace(r, variant=f"{r.variant} {WITHOUT_RELATED}".strip()) for r in clean),
         confusion=confusion_of(recipe.tasks, predictions, samples.targets),
+        unit="" if resampling is None else resampling.unit,
+        au_cut=au_cut_of(recipe.tasks, lake, dataset, truth),
+        groups=tuple(
+            group
+            for attribute in by
+            for group in group_scores(
+                recipe.tasks,
+                (predictions, samples.targets),
+                attribute,
+                subgroups(lake, dataset, pa.array(samples.ids.tolist(), pa.string()), attribute, detector),
+            )
+        ),
     )
 
 

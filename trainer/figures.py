@@ -11,7 +11,8 @@ import numpy as np
 
 from manifests.storage import storage_errors
 from trainer.metrics.classified import Confusion
-from trainer.scoring import LOWER_IS_BETTER, NAMES
+from trainer.metrics.registry import DEFAULTS
+from trainer.scoring import lower_is_better
 
 INK, FAINT = "#222222", "#c8ccd0"
 COLOURS = ("#3366aa", "#c44e3a", "#4f9d69", "#8a63b5", "#c99a2e", "#4bb0c0", "#8b6f5c", "#d47fa6")
@@ -31,8 +32,9 @@ def draw_curves(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: int
     plt = _pyplot()
     names = list(rows[0]) if rows else []
     losses = [n for n in names if n.startswith("loss")]
-    primary = [n for task in NAMES for n in NAMES[task][:2] if n in names and n not in LOWER_IS_BETTER]
-    errors = [n for n in names if n in LOWER_IS_BETTER]
+    scored = [n for task in DEFAULTS for n in DEFAULTS[task] if n in names]
+    primary = [n for task in DEFAULTS for n in DEFAULTS[task][:2] if n in scored and not lower_is_better(n)]
+    errors = [n for n in scored if lower_is_better(n)]
     panels = [(LOSS, losses), ("selection: higher is better", primary)]
     panels += [("selection: lower is better", errors)] if errors else []
     figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.6), layout="constrained", squeeze=False)

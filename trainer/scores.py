@@ -17,6 +17,16 @@ WITHOUT_RELATED = "without related"
 
 
 @dataclass(frozen=True)
+class GroupScores:
+    """Scores of the samples of which an attribute has one value."""
+
+    attribute: str
+    value: str
+    samples: int
+    results: tuple[MetricResult, ...]
+
+
+@dataclass(frozen=True)
 class DatasetScores:
     """Scores of one dataset."""
 
@@ -42,6 +52,12 @@ class DatasetScores:
     """The same without `copies` and `seen`."""
     confusion: Confusion | None
     """Truth against prediction of the expression task."""
+    unit: str = ""
+    """What was drawn whole for the intervals: subjects, sequences, duplicate groups or samples; "": no intervals."""
+    au_cut: float | None = None
+    """Intensity from which an AU of the truth counts as present; None: the truth says absent or present itself."""
+    groups: tuple[GroupScores, ...] = ()
+    """The same metrics for subgroups of the samples, where they were asked for."""
 
     def value(self, name: str, *, clean: bool = False) -> float:
         """One metric by name.
@@ -88,14 +104,19 @@ class Scores:
                 yield f"  {d.seen:,} share a person, clip or picture with what THIS RUN was trained or selected on"
             if d.trained:
                 yield f"  NOT A RESULT: this run trained on, or chose its epoch by, {d.trained:,} of these samples"
+            if d.au_cut is not None:
+                yield f"  an AU of the truth counts as present from intensity {d.au_cut:g}"
+            intervals = [r.interval for r in d.results if r.interval is not None]
+            if intervals:
+                drawn = f"{intervals[0].resamples:,} draws of {intervals[0].clusters:,} {d.unit}"
+                yield f"  intervals of {intervals[0].level:.0%}: {drawn}"
             for result, clean in zip(d.results, d.clean, strict=True):
-                if not result.rows_used:
+                if result.flags == ("empty",):
                     continue  # the dataset does not label this task
-                other = f"  ({clean.value:.4f} without related)" if d.copies or d.seen else ""
-                flags = f"  [{'; '.join(result.flags)}]" if result.flags else ""
-                yield f"  {result.name:14} {result.value:.4f}  n {result.rows_used:,}{other}{flags}"
+                yield f"  {_line(result)}{f'  ({clean.value:.4f} without related)' if d.copies or d.seen else ''}"
             for name, recall, count in d.recalls():
                 yield f"  recall {name:10} {'-' if math.isnan(recall) else f'{recall:.3f}'}  n {count:,}"
+            yield from _by_group(d.groups)
 
     def to_json(self) -> str:
         """JSON with every result, NaN as null."""
@@ -106,6 +127,29 @@ class Scores:
             "datasets": [_plain(d) for d in self.datasets],
         }
         return json.dumps(tree, indent=1, ensure_ascii=False) + "\n"
+
+
+def _line(result: MetricResult) -> str:
+    value = "-" if math.isnan(result.value) else f"{result.value:.4f}"
+    drawn = "" if result.interval is None else f"  {result.interval.low:.4f} .. {result.interval.high:.4f}"
+    used = f"  n {result.rows_used:,}" if result.rows_used else ""
+    flags = f"  [{'; '.join(result.flags)}]" if result.flags else ""
+    return f"{result.name:14} {value}{drawn}{used}{flags}"
+
+
+def _by_group(groups: tuple[GroupScores, ...]) -> Iterator[str]:
+    """A table per attribute: subgroups as rows, metrics as columns."""
+    for attribute in dict.fromkeys(group.attribute for group in groups):
+        mine = [group for group in groups if group.attribute == attribute]
+        labelled = {r.name for group in mine for r in group.results if r.rows_used}
+        names = [r.name for r in mine[0].results if r.name in labelled]
+        width = max(len(group.value) for group in mine)
+        yield f"  by {attribute}"
+        yield f"    {'':{width}}  {'samples':>8}" + "".join(f"  {name:>12.12}" for name in names)
+        for group in mine:
+            value = {r.name: r.value for r in group.results}
+            cells = ("-" if math.isnan(value[name]) else f"{value[name]:.4f}" for name in names)
+            yield f"    {group.value:{width}}  {group.samples:>8,}" + "".join(f"  {cell:>12}" for cell in cells)
 
 
 def _plain(scores: DatasetScores) -> dict[str, Any]:

@@ -3,58 +3,94 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+import numpy as np
+import numpy.typing as npt
+
+from manifests import vocabulary as voc
 from manifests.errors import RecipeError, UnknownNameError
-from trainer.metrics.accuracy import top1, uar
-from trainer.metrics.au_accuracy import au_acc_mean, au_trivial_acc
-from trainer.metrics.au_f1 import au_f1
-from trainer.metrics.ccc import ccc, p_va
+from manifests.vocabulary import au_column
 from trainer.metrics.classified import Classified, Confusion, classified, confusion
+from trainer.metrics.composites import abaw_mtl
 from trainer.metrics.detected import Detected, detected
-from trainer.metrics.f1 import macro_f1
-from trainer.metrics.located import Located, Normaliser, located, nme
+from trainer.metrics.located import located
 from trainer.metrics.rated import Rated, rated
-from trainer.metrics.rating_error import rmse
-from trainer.metrics.result import MetricResult
+from trainer.metrics.registry import DEFAULTS, Evidence, metric
+from trainer.metrics.result import Ints, MetricInputError, MetricResult
+from trainer.metrics.uncertainty import bootstrap_all
 from trainer.predictions import Predictions
 from trainer.recipe import Recipe
 from trainer.settings import Tasks
 from trainer.targets import Targets
 
-EXPRESSION: tuple[Callable[[Classified], MetricResult], ...] = (top1, uar, macro_f1)
-AU: tuple[Callable[[Detected], MetricResult], ...] = (au_f1, au_acc_mean, au_trivial_acc)
-VA: tuple[Callable[[Rated], MetricResult], ...] = (
-    p_va,
-    lambda rows: ccc(rows, "valence"),
-    lambda rows: ccc(rows, "arousal"),
-    lambda rows: rmse(rows, "valence"),
-    lambda rows: rmse(rows, "arousal"),
-)
-LANDMARKS: tuple[Callable[[Located], MetricResult], ...] = (lambda rows: nme(rows, Normaliser.INTER_OCULAR),)
-
-NAMES = {
-    "expression": ("top1", "uar", "macro_f1"),
-    "va": ("p_va", "ccc_valence", "ccc_arousal", "rmse_valence", "rmse_arousal"),
-    "au": ("au_f1", "au_acc_mean", "au_trivial_acc"),
-    "landmarks": ("nme_io",),
-}
-"""Task -> names of its metrics, the primary one first."""
-
-LOWER_IS_BETTER = ("rmse_valence", "rmse_arousal", "nme_io")
 USELESS = ("au_trivial_acc",)
 """Metrics that do not depend on the prediction."""
 
+ABAW_MTL = "abaw_mtl"
+"""The one metric over several tasks: it wants VA, expression and AU evidence of the same rows."""
 
-def evidence_expression(tasks: Tasks, predictions: Predictions, truth: Targets) -> Classified | None:
-    """Truth and predicted classes, or None where the run has no expression head."""
+_OVER = re.compile(r"(?P<name>[^\[\]]+)\[(?P<over>[^\[\]]+)\]")
+
+
+@dataclass(frozen=True)
+class Resampling:
+    """How intervals are drawn: whole clusters (people, videos, duplicate groups), never single frames.
+
+    Attributes:
+        clusters: int64 [N], the cluster of each scored sample.
+        unit: What a cluster is, in words.
+        resamples: How many draws.
+    """
+
+    clusters: npt.NDArray[np.int64]
+    unit: str
+    resamples: int
+
+    def at(self, rows: npt.NDArray[np.bool_]) -> Resampling:
+        """The same for the rows where `rows`, bool [N], is true."""
+        return replace(self, clusters=self.clusters[rows])
+
+
+def evidence_of(tasks: Tasks, predictions: Predictions, truth: Targets) -> dict[str, Evidence]:
+    """Task -> truth and prediction of N samples; only tasks that have both."""
+    found: dict[str, Evidence] = {}
+    expression = evidence_expression(tasks, predictions, truth)
+    if expression is not None:
+        found["expression"] = expression
+    if predictions.va is not None and truth.va is not None:
+        found["va"] = rated(truth.va.values.numpy(), predictions.va, truth.va.mask.numpy())
+    if tasks.au is not None and predictions.au is not None and truth.au is not None:
+        present = (truth.au.present >= 0.5).numpy()
+        found["au"] = detected(present, predictions.au, truth.au.mask.numpy(), aus=tasks.au.aus)
+    if predictions.landmarks is not None and truth.landmarks is not None:
+        points, mask = truth.landmarks.points.numpy(), truth.landmarks.mask.numpy()
+        found["landmarks"] = located(points, predictions.landmarks, mask)
+    return found
+
+
+def evidence_expression(
+    tasks: Tasks, predictions: Predictions, truth: Targets, classes: Sequence[str] = ()
+) -> Classified | None:
+    """Truth and predicted classes, or None where the run has no expression head.
+
+    Args:
+        tasks, predictions, truth: As for `score`.
+        classes: Only these: samples of another class are not scored, and only these are predicted.
+    """
     if tasks.expression is None or predictions.expression is None or truth.expression is None:
         return None
-    target = truth.expression
-    return classified(
-        target.code.numpy(), predictions.expression, target.mask.numpy(), classes=tasks.expression.classes
-    )
+    known = tasks.expression.classes
+    code, chances, mask = truth.expression.code.numpy(), predictions.expression, truth.expression.mask.numpy()
+    if classes:
+        kept = [known.index(name) for name in classes]
+        among = np.isin(code, kept)
+        new = np.full(len(known), -1)
+        new[kept] = np.arange(len(kept))
+        code, chances, mask = np.where(among, new[code], -1), chances[:, kept], mask & among
+    return classified(code, chances, mask, classes=tuple(classes) or known)
 
 
 def confusion_of(tasks: Tasks, predictions: Predictions, truth: Targets) -> Confusion | None:
@@ -63,29 +99,103 @@ def confusion_of(tasks: Tasks, predictions: Predictions, truth: Targets) -> Conf
     return None if rows is None else confusion(rows)
 
 
-def score(tasks: Tasks, predictions: Predictions, truth: Targets) -> list[MetricResult]:
-    """Every metric of every task of a run, in the order of `NAMES`.
+def score(
+    tasks: Tasks,
+    predictions: Predictions,
+    truth: Targets,
+    asked: Sequence[str] = (),
+    resampling: Resampling | None = None,
+) -> list[MetricResult]:
+    """The metrics of every task of a run: those of `DEFAULTS`, then those that are asked for.
 
     Args:
         tasks: Tasks of the recipe.
         predictions: Predictions of N samples.
         truth: Their truth, masked per cell; a task without truth gives NaN with the flag `empty`.
+        asked: Further metrics, by name; `top1[expr7]` or `au_f1[disfa8]` names the class space or AU set to score
+            over. What the run cannot give is NaN with a flag that says why; tasks that it lacks are left out.
+        resampling: Also give each metric its interval.
+
+    Raises:
+        UnknownNameError: No metric, class space or AU set of that name.
     """
+    evidence = evidence_of(tasks, predictions, truth)
     results: list[MetricResult] = []
-    expression = evidence_expression(tasks, predictions, truth)
-    if expression is not None:
-        results += [metric(expression) for metric in EXPRESSION]
-    if predictions.va is not None and truth.va is not None:
-        rows = rated(truth.va.values.numpy(), predictions.va, truth.va.mask.numpy())
-        results += [metric(rows) for metric in VA]
-    if tasks.au is not None and predictions.au is not None and truth.au is not None:
-        present = (truth.au.present >= 0.5).numpy()
-        cells = detected(present, predictions.au, truth.au.mask.numpy(), aus=tasks.au.aus)
-        results += [metric(cells) for metric in AU]
-    if predictions.landmarks is not None and truth.landmarks is not None:
-        points = located(truth.landmarks.points.numpy(), predictions.landmarks, truth.landmarks.mask.numpy())
-        results += [metric(points) for metric in LANDMARKS]
+    for task, rows in evidence.items():
+        own = [name for name in asked if name != ABAW_MTL and metric(_split(name)[0]).task == task]
+        plain = list(dict.fromkeys([*DEFAULTS[task], *(name for name in own if not _split(name)[1])]))
+        results += _scored(plain, rows, resampling)
+        for name in dict.fromkeys(name for name in own if _split(name)[1]):
+            stem, over = _split(name)
+            narrowed = _narrowed(rows, over, (tasks, predictions, truth))
+            if isinstance(narrowed, str):
+                results.append(MetricResult(name, math.nan, flags=(narrowed,)))
+            else:
+                results += [replace(result, name=name) for result in _scored([stem], narrowed, resampling)]
+    if ABAW_MTL in asked and {"va", "expression", "au"} <= evidence.keys():
+        results.append(_multi_task(evidence, resampling))
     return results
+
+
+def _split(name: str) -> tuple[str, str]:
+    """`au_f1[disfa8]` -> (au_f1, disfa8)."""
+    match = _OVER.fullmatch(name)
+    return (match["name"], match["over"]) if match else (name, "")
+
+
+def _narrowed(rows: Evidence, over: str, whole: tuple[Tasks, Predictions, Targets]) -> Evidence | str:
+    """The evidence over a class space or AU set only, or why the run cannot give it."""
+    if isinstance(rows, Detected):
+        if over not in voc.AU_SPACES:
+            raise UnknownNameError("AU set", over, voc.AU_SPACES)
+        lacking = [au_column(au) for au in voc.AU_SPACES[over] if au not in rows.aus]
+        return f"needs {', '.join(lacking)} too" if lacking else rows.only(voc.AU_SPACES[over])
+    if over not in voc.EXPRESSION_SPACES:
+        raise UnknownNameError("class space", over, voc.EXPRESSION_SPACES)
+    if not isinstance(rows, Classified):
+        raise UnknownNameError("metric over a class space", over, ("top1", "uar", "macro_f1"))
+    classes = voc.EXPRESSION_SPACES[over]
+    lacking = [name for name in classes if name not in rows.classes]
+    return f"needs the class {', '.join(lacking)} too" if lacking else evidence_expression(*whole, classes) or rows
+
+
+def _scored(names: Sequence[str], rows: Evidence, resampling: Resampling | None) -> list[MetricResult]:
+    results, defined = [], []
+    for name in names:
+        try:
+            results.append(metric(name).score(rows))
+            defined.append(name)
+        except MetricInputError as error:  # a composite over another class list than the run's
+            results.append(MetricResult(name, math.nan, flags=(f"needs {error.expected}",)))
+    if resampling is None or not defined or not resampling.resamples:
+        return results
+    metrics = [metric(name) for name in defined]
+
+    def values(drawn: Ints) -> list[float]:
+        again = rows.take(drawn)
+        return [each.score(again).value for each in metrics]
+
+    intervals = bootstrap_all(values, resampling.clusters, resamples=resampling.resamples)
+    drawn = dict(zip(defined, intervals, strict=True))
+    return [replace(r, interval=drawn.get(name)) for name, r in zip(names, results, strict=True)]
+
+
+def _multi_task(evidence: Mapping[str, Evidence], resampling: Resampling | None) -> MetricResult:
+    va, expression, au = evidence["va"], evidence["expression"], evidence["au"]
+    if not (isinstance(va, Rated) and isinstance(expression, Classified) and isinstance(au, Detected)):
+        raise MetricInputError(ABAW_MTL, expected="VA, expression and AU evidence")
+    try:
+        result = abaw_mtl(va, expression, au)
+    except MetricInputError as error:
+        return MetricResult(ABAW_MTL, math.nan, flags=(f"needs {error.expected}",))
+    if resampling is None or not resampling.resamples:
+        return result
+    (interval,) = bootstrap_all(
+        lambda drawn: (abaw_mtl(va.take(drawn), expression.take(drawn), au.take(drawn)).value,),
+        resampling.clusters,
+        resamples=resampling.resamples,
+    )
+    return replace(result, interval=interval)
 
 
 def check_selection(recipe: Recipe) -> None:
@@ -95,7 +205,7 @@ def check_selection(recipe: Recipe) -> None:
         UnknownNameError: A metric of no task of the recipe.
         RecipeError: A metric that does not depend on the prediction.
     """
-    known = [name for task in recipe.tasks.names for name in NAMES[task]]
+    known = [name for task in recipe.tasks.names for name in DEFAULTS[task]]
     for name in recipe.selection.metrics:
         if name not in known:
             raise UnknownNameError("selection metric", name, known)
@@ -112,11 +222,11 @@ def selection_score(results: Iterable[MetricResult], names: Sequence[str]) -> fl
     value = {result.name: result.value for result in results}
     total = 0.0
     for name in names:
-        undefined = math.isnan(value[name])
-        total += -(1.0 if undefined else value[name]) if name in LOWER_IS_BETTER else 0.0 if undefined else value[name]
+        undefined, higher = math.isnan(value[name]), metric(name).higher_is_better
+        total += (0.0 if undefined else value[name]) if higher else -(1.0 if undefined else value[name])
     return total
 
 
-def renamed(results: Iterable[MetricResult], variant: str) -> list[MetricResult]:
-    """The results under a variant name, such as `without_copies`."""
-    return [replace(r, variant=f"{r.variant} {variant}".strip()) for r in results]
+def lower_is_better(name: str) -> bool:
+    """Whether a metric is an error."""
+    return not metric(_split(name)[0]).higher_is_better

@@ -50,6 +50,12 @@ _NETWORK = "rows of the automatic CSV: class and ratings by a ResNeXt trained on
 _SOFT = "soft labels and the class that is likeliest by them, and ratings of faces that nobody labelled, of AffectNet+"
 _BASE = "0 [inferred: nothing says; made by an OpenCV-style tool]"
 
+_METRICS = (
+    *(f"{metric}[{space}]" for space in ("expr7", "expr8-contempt") for metric in ("top1", "macro_f1")),
+    *("sagr_valence", "sagr_arousal"),
+)
+"""Papers report seven or eight classes, seldom saying which (metrics.md 7)."""
+
 CARD = Card(
     name="affectnet",
     title="AffectNet and AffectNet+",
@@ -63,7 +69,8 @@ CARD = Card(
     ),
     protocols=(
         ProtocolCard("official", ("human",), about="the maintainers' training and validation lists; the test set was "
-                     "never released, papers report on validation; no identities, so nothing is known to be exclusive"),
+                     "never released, papers report on validation; no identities, so nothing is known to be exclusive",
+                     metrics=_METRICS),
     ),
     licence="research only, on request by a faculty member or lab manager with a signed agreement; no redistribution",
     citation="Mollahosseini, Hasani, Mahoor, AffectNet, IEEE Trans. Affective Computing 10(1), 2019; AffectNet+: Fard, "
@@ -108,7 +115,7 @@ CARD = Card(
         "who made AffectNet+'s soft labels: kept apart from people's, as `auto`",
         "whether no_human_annotated files lack human-label, or hold null or -1: all three are read",
     ),
-    revision=2,
+    revision=3,
 )  # fmt: skip
 
 

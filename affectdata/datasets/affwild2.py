@@ -53,6 +53,15 @@ def _labelling(name: str, classes: tuple[str, ...]) -> Labelling:
 
 _NAMES = (*EDITIONS, "unknown", *(f"{edition}-mtl" for edition in _MTL_EDITIONS))
 
+
+def _metrics(protocol: str) -> tuple[str, ...]:
+    """What the organisers rank by (metrics.md 5): ABAW2, and the third challenge on; others are not known."""
+    if protocol == "abaw2":
+        return "abaw2_va", "abaw2_expr", "abaw2_au"
+    later = protocol.removesuffix("-mtl") in EDITIONS[3:]
+    return ("abaw_va", "abaw_expr", "abaw_au", "abaw_mtl") if later else ()
+
+
 CARD = Card(
     name="affwild2",
     title="Aff-Wild2, editions ABAW 1 to 10 and the release before them",
@@ -61,7 +70,8 @@ CARD = Card(
     tasks=("expression", "va", "au"),
     labellings=tuple(_labelling(n, CLASSES[:7] if n in EDITIONS[:3] else CLASSES) for n in _NAMES),
     protocols=tuple(
-        ProtocolCard(name, (f"human-{name}",), ("sequence",), _SPLITS.format(lists=" (lists)" if "mtl" in name else ""))
+        ProtocolCard(name, (f"human-{name}",), ("sequence",), _SPLITS.format(lists=" (lists)" if "mtl" in name else ""),
+                     _metrics(name))
         for name in _NAMES
     ),
     published=(
@@ -100,6 +110,7 @@ cropped_aligned/<track>/00001.jpg                     (or cropped/, or batch1/ a
         Option("edition", "which ABAW the annotations belong to, where the tree cannot tell", "", EDITIONS),
         Option("media", "pictures to read; by default the first kind that a track has", "", MEDIA),
     ),
+    revision=2,
     unverified=(
         "spelling of -5, blanks and CRLF in lines: all are read",
         "numbers of VA and AU tracks per split",

@@ -67,7 +67,7 @@ CARD = Card(
         ProtocolCard("3fold", ("human",), _KEYS,
                      "three parts of the literature, not official [verified 3]; fold 0 scores part 1 (F001 F002 "
                      "F008 ...), fold 1 part 2, fold 2 part 3; others count otherwise: ME-GraphAU's fold 1 scores part "
-                     "3, its fold 2 part 2, its fold 3 part 1"),
+                     "3, its fold 2 part 2, its fold 3 part 1", metrics=("au_f1[bp4d12]",)),
     ),
     published=(Published("", {"": 146_847}, sure="one source", variants=(_FERA,)),),
     licence="academic research licence of Binghamton University; no redistribution",
@@ -91,7 +91,7 @@ BP4D-training/F001/T1/2440.jpg""",
     unverified=("the list of 27 coded AUs", "columns that are not coded hold 9 throughout",
                 "which picture an AU frame is where pictures count from 0: see --frame-offset",
                 "content and base of the 49 2D points (.mat), which are not read", "name of the folder of sequences"),
-    revision=2,
+    revision=3,
 )  # fmt: skip
 
 

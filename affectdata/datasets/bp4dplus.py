@@ -52,10 +52,11 @@ CARD = Card(
     ),
     protocols=(
         ProtocolCard("bigsmall-1", ("human",), _KEYS,
-                     "fold 1 of BigSmall's three over all 140 people, not official: 46 of them test, the others train"),
+                     "fold 1 of BigSmall's three over all 140 people, not official: 46 of them test, the others train",
+                     metrics=("au_f1[bp4d12]",)),
         ProtocolCard("bigsmall", ("human",), _KEYS,
                      "BigSmall's three folds, from the Split{1,2,3}_Test_Subjects.csv that --bigsmall names; fold 1 "
-                     "there is fold 0 here"),
+                     "there is fold 0 here", metrics=("au_f1[bp4d12]",)),
     ),
     licence="academic licence of Binghamton University",
     citation="Zhang et al., Multimodal Spontaneous Emotion Corpus for Human Behavior Analysis, CVPR 2016",
@@ -82,7 +83,7 @@ Thermal/, Physiology/ ... (not read)""",
                 "that the AU file of F041_T7 is longer or shorter than its pictures [one source]: frames without a "
                 "picture are refused",
                 "content of the 2D points (.mat), which are not read"),
-    revision=2,
+    revision=3,
 )  # fmt: skip
 
 

@@ -37,12 +37,15 @@ class ProtocolCard:
         keys: What is exclusive between train and scored roles: subject, sequence, group, pixels. Empty: nothing is
             promised, and `about` says so.
         about: Where it comes from.
+        metrics: What its papers report beside the usual metrics of each task; `au_f1[disfa8]` names the AU set or
+            class space to score over.
     """
 
     name: str
     truth: tuple[str, ...]
     keys: tuple[str, ...] = ()
     about: str = ""
+    metrics: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

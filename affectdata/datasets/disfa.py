@@ -38,6 +38,9 @@ _TRAP += "ME-GraphAU's fold 1 scores part 3, its fold 2 part 2, its fold 3 part 
 _KEYS = ("subject", "sequence", "group")
 _DISFA, _PLUS = "DISFA", "DISFA+"
 
+_METRICS = ("au_f1[disfa8]", "au_f1[disfa12]")
+"""The literature reports eight AUs or all twelve (metrics.md 7)."""
+
 CARD = Card(
     name="disfa",
     title="DISFA (Denver Intensity of Spontaneous Facial Action) and DISFA+",
@@ -55,9 +58,10 @@ CARD = Card(
                   "their tracking failed"),
     ),
     protocols=(
-        ProtocolCard("3fold", ("human",), _KEYS, f"three parts of the literature, not official [verified 3]; {_TRAP}"),
+        ProtocolCard("3fold", ("human",), _KEYS, f"three parts of the literature, not official [verified 3]; {_TRAP}",
+                     _METRICS),
         ProtocolCard("3fold-tracked", ("human",), _KEYS,
-                     "3fold without the 4,670 frames of failed tracking, as JAANet's lists are [verified 2]"),
+                     "3fold without the 4,670 frames of failed tracking, as JAANet's lists are [verified 2]", _METRICS),
     ),
     published=(
         Published("", {"": 130_814}, sure="verified 3", variants=tuple(
@@ -95,7 +99,7 @@ or DISFA+: Images/SN001/<trial>/000.jpg, Labels/SN001/<trial>/AU1.txt ... AU26.t
     ),
     unverified=("base of the 66 points (0 or 1)", "names of DISFA+'s trials, read whatever they are",
                 "20 frames a second, not stored", "DISFA+'s points (<trial>_FaceCropped.mat), not read"),
-    revision=2,
+    revision=3,
 )  # fmt: skip
 
 _LABELS = re.compile(r"(?i)(?:^|/)ActionUnit_Labels/(SN\d{3})$")

@@ -64,11 +64,13 @@ CARD = Card(
             ("human",),
             about="train: the automatically coded pictures; val: the optimisation set. Validation and test sets of "
             "the challenges were never released. No identities: a person may be in both",
+            metrics=("emotionet_au", "au_acc_cells"),
         ),
         ProtocolCard(
             "kfold3",
             ("human",),
             about="three folds over the rows of the 2020 table, shuffled with seed 42 [one source]; no identities",
+            metrics=("emotionet_au", "au_acc_cells"),
         ),
     ),
     licence="research on request by form, no redistribution of pictures or labels",
@@ -117,6 +119,7 @@ pictures, anywhere: Images/N_0000000001/N_0000000001_00003.jpg | N_0000000001_00
         Option("map", "TOML file (affect info table) with columns and codes of the expression track, read alone",
                is_path=True),
     ),
+    revision=2,
     unverified=(
         "that shards 1000 and up are the manual ones (--shards overrides)",
         "whether the older EmotioNet_FACS.csv has a second URL column (--first-au says)",

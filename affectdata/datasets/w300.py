@@ -35,6 +35,9 @@ _NOTES = {
 _RULE = "68 points as released, one face per picture"
 _KEYS = "no identities; faces of one photograph share a group, and the release promises no more"
 
+_METRICS = ("nme_ip", "fr_io@0.1", "auc_io@0.1", "fr_ip@0.08", "auc_ip@0.08")
+"""Inter-ocular today, inter-pupil in older papers (metrics.md 4 and 7)."""
+
 CARD = Card(
     name="w300",
     title="300-W (300 Faces In-the-Wild), iBUG's re-annotation",
@@ -44,11 +47,15 @@ CARD = Card(
         Labelling("human", unit={"landmarks": "frame"}, rule=_RULE, landmark_base="1 (shifted to 0) [verified 5]"),
     ),
     protocols=(
-        ProtocolCard("full", ("human",), about=f"literature: 3,148 train, 689 test = common + challenging; {_KEYS}"),
-        ProtocolCard("common", ("human",), about=f"literature: tested on HELEN and LFPW test, 554; {_KEYS}"),
-        ProtocolCard("challenging", ("human",), about=f"literature: tested on IBUG, 135; {_KEYS}"),
+        ProtocolCard("full", ("human",), about=f"literature: 3,148 train, 689 test = common + challenging; {_KEYS}",
+                     metrics=_METRICS),
+        ProtocolCard("common", ("human",), about=f"literature: tested on HELEN and LFPW test, 554; {_KEYS}",
+                     metrics=_METRICS),
+        ProtocolCard("challenging", ("human",), about=f"literature: tested on IBUG, 135; {_KEYS}",
+                     metrics=_METRICS),
         ProtocolCard("private", ("human",), about="300-W competition: tested on 300 indoor and 300 outdoor pictures, "
-                     f"trained on 3,702, IBUG for validation [one source]; {_KEYS}"),
+                     f"trained on 3,702, IBUG for validation [one source]; {_KEYS}",
+                     metrics=_METRICS),
     ),
     licence="annotations for non-commercial research only; the pictures keep their own terms",
     citation="Sagonas et al., ICCV-W 2013; CVPR-W 2013; Image and Vision Computing 47, 3-18, 2016",
@@ -83,7 +90,7 @@ Bounding Boxes/bounding_boxes_afw.mat""",
         "base of the boxes (told by the boxes around the landmarks)", "names of HRNet's columns (read by place)",
         "base of HRNet's points (not shifted)", "names of dlib's parts: 00 or 0",
     ),
-    revision=2,
+    revision=3,
 )  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from manifests.errors import ProtocolError, StaleLayerError, UnknownNameError
 from manifests.lake import Lake, LayerFacts
-from manifests.protocols import KEYS, clusters, identity, leaks, roles, truth_sources
+from manifests.protocols import KEYS, clusters, identity, leaks, roles, truth_sources, units
 
 COLUMNS = ("subject_id", "sequence_id", "group_id", "pixel_hash")
 
@@ -141,3 +141,20 @@ def test_leaks_are_the_training_rows_that_share_a_key_with_a_scored_row(train: p
     for key, column in zip(KEYS, COLUMNS, strict=True):
         there = {value for value in scored[column].to_pylist() if value is not None}
         assert found[key].tolist() == [value in there for value in train[column].to_pylist()]
+
+
+def test_what_is_drawn_whole_is_a_person_else_a_sequence_else_a_picture() -> None:
+    rows = {"sample_id": ["a", "b", "c", "d"], "dataset": ["x"] * 4, "group_id": ["film"] * 4}
+    none = [None] * 4
+    for key, name in (("subject_id", "subjects"), ("sequence_id", "sequences"), ("pixel_hash", "duplicate groups")):
+        columns = dict.fromkeys(("subject_id", "sequence_id", "pixel_hash"), none) | {key: ["1", "1", None, "2"]}
+        table = pa.table(rows | columns).cast(
+            pa.schema([(c, pa.string()) for c in (*rows, "subject_id", "sequence_id", "pixel_hash")])
+        )
+        unit, number = units(table)
+        assert unit == name
+        assert number[0] == number[1]
+        assert len(set(number.tolist())) == 3
+    blank = table.set_column(table.column_names.index("pixel_hash"), "pixel_hash", pa.nulls(4, pa.string()))
+    unit, number = units(blank)
+    assert (unit, sorted(number.tolist())) == ("samples", [0, 1, 2, 3])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -13,12 +14,16 @@ import pytest
 from manifests.errors import ProtocolError, RunError, UnknownNameError
 from manifests.lake import Lake
 from manifests.layer import LayerFacts
-from trainer.evaluate import evaluate
+from manifests.vocabulary import AU_SPACES, au_column
+from trainer import evaluate as evaluation
 from trainer.fit import Machine, train
 from trainer.recipe import parse
 from trainer.run import Run, runs
 
 from .conftest import MakeRecipe, Toy
+
+evaluate = partial(evaluation.evaluate, resamples=0)
+"""Without intervals, which take most of the time; one test asks for them."""
 
 
 def quiet(_: str) -> None:
@@ -98,6 +103,47 @@ def test_the_score_is_given_with_and_without_copies_of_training_pictures(lake: L
     assert used["top1"] - clean["top1"] == 1
     assert found.clean[0].variant == "without related"
     assert any("1 are pixel-identical to a training picture" in line for line in evaluate(run, lake).lines())
+
+
+def test_every_metric_has_an_interval_over_people_and_none_is_drawn_where_nobody_asks(lake: Lake, run: Run) -> None:
+    (found,) = evaluate(run, lake, resamples=50).datasets
+    assert found.unit == "subjects"
+    for result in found.results:
+        assert result.interval is not None
+        assert (result.interval.resamples, result.interval.clusters) == (50, 20)
+        assert result.interval.value == pytest.approx(result.value, nan_ok=True)
+    text = "\n".join(evaluate(run, lake, resamples=50).lines())
+    assert "intervals of 95%: 50 draws of 20 subjects" in text
+    assert all(r.interval is None for r in evaluate(run, lake, resamples=0).datasets[0].results)
+
+
+def test_what_the_papers_of_a_protocol_report_is_scored_too_and_what_cannot_be_says_why(lake: Lake, run: Run) -> None:
+    table = lake.read("toy", "protocols/official")
+    asked = ["au_f1[bp4d12]", "au_f1[emotionet12]", "top1[expr7]", "macro_f1[expr8-other]", "abaw_mtl", "nme_ip"]
+    with lake.publish("toy", command="test") as step:
+        step.write("protocols", "paper", table, LayerFacts(truth=["human"], metrics=asked), ["samples"])
+    scores = evaluate(run, lake, protocol="paper", allow_changed=True, resamples=0)
+    (found,) = scores.datasets
+    named = {r.name: r for r in found.results}
+    assert named["top1[expr7]"].value == named["top1"].value
+    assert named["au_f1[bp4d12]"].labels == tuple(au_column(au) for au in AU_SPACES["bp4d12"])
+    kept = [v for v, au in zip(named["au_f1"].per_label, named["au_f1"].labels, strict=True)
+            if au in named["au_f1[bp4d12]"].labels]  # fmt: skip
+    assert named["au_f1[bp4d12]"].value == pytest.approx(sum(kept) / 12)
+    assert named["au_f1[emotionet12]"].flags == ("needs au43 too",)
+    assert named["macro_f1[expr8-other]"].flags == ("needs the class other too",)
+    assert named["abaw_mtl"].flags[0].startswith("needs ")
+    assert named["nme_ip"].value > named["nme_io"].value
+    assert "au_f1[emotionet12] -  [needs au43 too]" in "\n".join(scores.lines())
+
+
+def test_subgroups_are_scored_one_by_one_and_together_are_everybody(lake: Lake, run: Run) -> None:
+    (found,) = evaluate(run, lake, by=["gender", "face_size"], resamples=0).datasets
+    genders = [group for group in found.groups if group.attribute == "gender"]
+    assert [group.value for group in genders] == ["unknown"]  # the toy releases none
+    assert genders[0].results == found.results
+    with pytest.raises(UnknownNameError, match="hair"):
+        evaluate(run, lake, by=["hair"])
 
 
 def test_a_run_that_kept_the_copies_says_so(lake: Lake, run: Run, tmp_path: Path) -> None:

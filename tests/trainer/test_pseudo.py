@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ from manifests.lake import Lake
 from manifests.layer import LayerFacts
 from manifests.query import manifest_table
 from manifests.vocabulary import AU_SPACES
-from trainer.evaluate import evaluate
+from trainer import evaluate as evaluation
 from trainer.fit import Machine, train
 from trainer.pseudo import Request, pseudo_label
 from trainer.recipe import parse
@@ -39,6 +40,9 @@ from .conftest import Toy
 
 GAPS = {"expression": 3, "valence": 4, "arousal": 4, "au12": 5, "landmarks": 6}
 """Every n-th sample lacks this label."""
+
+evaluate = partial(evaluation.evaluate, resamples=0)
+"""Without intervals, which take most of the time; one test asks for them."""
 
 
 def gappy(count: int = 120) -> Toy:

@@ -56,6 +56,19 @@ class Detected:
         """The same evidence at the given rows (repeats allowed), as a bootstrap needs it."""
         return replace(self, truth=self.truth[rows], probability=self.probability[rows], valid=self.valid[rows])
 
+    def only(self, aus: Sequence[int]) -> Self:
+        """The same evidence over some of its AUs, in the order of `aus`."""
+        at = [self.aus.index(au) for au in aus]
+        cuts = self.threshold.cuts if len(self.threshold.cuts) == 1 else tuple(self.threshold.cuts[i] for i in at)
+        return replace(
+            self,
+            truth=self.truth[:, at],
+            probability=self.probability[:, at],
+            valid=self.valid[:, at],
+            aus=tuple(aus),
+            threshold=replace(self.threshold, cuts=cuts),
+        )
+
     def counts(self) -> Counts:
         """TP, FP, FN, TN of each AU over its valid cells."""
         said = self.probability >= np.asarray(self.threshold.cuts)

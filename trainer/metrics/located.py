@@ -43,21 +43,21 @@ class Normaliser(StrEnum):
 
 @dataclass(frozen=True)
 class Located:
-    """N images of 68 points; build it with `located`, which checks it.
+    """Errors of N images of P points; build it with `located`, which checks the points.
 
     Attributes:
-        truth: Float [N, 68, 2], pixels; NaN where the point is unlabelled.
-        predicted: Float [N, 68, 2], pixels; NaN where the point is unlabelled.
-        valid: Bool [N, 68].
+        distance: Float [N], mean distance of an image's labelled points in pixels; NaN where none is labelled.
+        normaliser: Float [N, 3], in pixels, in the order of `Normaliser`; NaN where the truth lacks its points.
+        points: P.
     """
 
-    truth: Floats
-    predicted: Floats
-    valid: Bools
+    distance: Floats
+    normaliser: Floats
+    points: int
 
     def take(self, rows: Ints) -> Self:
         """The same evidence at the given rows (repeats allowed), as a bootstrap needs it."""
-        return replace(self, truth=self.truth[rows], predicted=self.predicted[rows], valid=self.valid[rows])
+        return replace(self, distance=self.distance[rows], normaliser=self.normaliser[rows])
 
 
 def located(truth: AnyArray, prediction: AnyArray, mask: AnyArray | None = None, *, points: int = 68) -> Located:
@@ -81,8 +81,11 @@ def located(truth: AnyArray, prediction: AnyArray, mask: AnyArray | None = None,
     valid = _labelled_points(true, None if mask is None else np.asarray(mask, bool))
     if not np.isfinite(guess[valid]).all():
         raise MetricInputError("a predicted landmark", found="NaN or infinite", expected="a number")
-    unknown = ~valid[..., None]
-    return Located(np.where(unknown, np.nan, true), np.where(unknown, np.nan, guess), valid)
+    true = np.where(valid[..., None], true, np.nan)
+    count = valid.sum(axis=1)
+    distance = np.where(valid, np.sqrt(((true - guess) ** 2).sum(axis=2)), 0.0).sum(axis=1)
+    normaliser = np.stack([_normaliser(true, by) for by in Normaliser], axis=1)
+    return Located(np.where(count > 0, distance / count.clip(min=1), np.nan), normaliser, points)
 
 
 def _labelled_points(truth: Floats, mask: Bools | None) -> Bools:
@@ -114,13 +117,10 @@ class NormalisedErrors:
 
 def normalised_errors(rows: Located, by: Normaliser) -> NormalisedErrors:
     """Normalised mean error of each image, over its labelled points."""
-    labelled = rows.valid.any(axis=1)
-    truth, guess, valid = rows.truth[labelled], rows.predicted[labelled], rows.valid[labelled]
-    distance = np.where(valid, np.sqrt(((truth - guess) ** 2).sum(axis=2)), 0.0)
-    mean = distance.sum(axis=1) / valid.sum(axis=1).clip(min=1)
-    normaliser = _normaliser(truth, by)
+    labelled = ~np.isnan(rows.distance)
+    distance, normaliser = rows.distance[labelled], rows.normaliser[labelled, list(Normaliser).index(by)]
     usable = normaliser >= SMALLEST_NORMALISER  # NaN compares false: missing eye points are not usable
-    return NormalisedErrors(mean[usable] / normaliser[usable], int(labelled.sum()), int((~usable).sum()))
+    return NormalisedErrors(distance[usable] / normaliser[usable], int(labelled.sum()), int((~usable).sum()))
 
 
 def _normaliser(truth: Floats, by: Normaliser) -> Floats:
@@ -143,8 +143,8 @@ def _result(rows: Located, name: str, scored: NormalisedErrors, values: Sequence
         name=name,
         value=mean_or_nan(np.asarray(values, np.float64)),
         rows_used=used,
-        rows_masked=len(rows.valid) - scored.labelled,
-        labels=tuple(str(point) for point in range(rows.valid.shape[1])),
+        rows_masked=len(rows.distance) - scored.labelled,
+        labels=tuple(str(point) for point in range(rows.points)),
         flags=flagged("" if used else "empty", f"skipped {scored.skipped}" if scored.skipped else ""),
     )
 

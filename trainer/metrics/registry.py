@@ -24,12 +24,12 @@ Evidence = Classified | Detected | Rated | Located
 E = TypeVar("E", Classified, Detected, Rated, Located)
 DEFAULTS = {
     "expression": ("top1", "uar", "macro_f1"),
-    "au": ("au_f1", "au_acc_cells", "au_trivial_acc"),
+    "au": ("au_f1", "au_acc_mean", "au_trivial_acc"),
     "va": ("p_va", "ccc_valence", "ccc_arousal", "rmse_valence", "rmse_arousal"),
     "au_intensity": ("au_icc31", "au_mse", "au_mae"),
     "landmarks": ("nme_io", "fr_io@0.08", "auc_io@0.08"),
 }
-"""What an evaluation prints for a task when nobody asks for more."""
+"""What an evaluation prints for a task when nobody asks for more, the primary metric first."""
 
 
 @dataclass(frozen=True)

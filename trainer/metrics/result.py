@@ -21,6 +21,29 @@ class MetricInputError(AffectError):
 
 
 @dataclass(frozen=True)
+class Interval:
+    """A value and its percentile interval.
+
+    Attributes:
+        value: The statistic of all rows.
+        low: Lower bound.
+        high: Upper bound.
+        level: Coverage, 0.95.
+        resamples: Resamples drawn.
+        undefined: Resamples on which the statistic was NaN; they are left out of the percentiles.
+        clusters: Clusters that were drawn from.
+    """
+
+    value: float
+    low: float
+    high: float
+    level: float
+    resamples: int
+    undefined: int
+    clusters: int
+
+
+@dataclass(frozen=True)
 class MetricResult:
     """One number with everything that is needed to compare it with another.
 
@@ -35,6 +58,7 @@ class MetricResult:
         threshold_policy: How probabilities became decisions; "" where none is needed.
         aggregation: pooled, fold_mean or video_mean.
         flags: What a reader must know: `empty`, `too_few`, `degenerate`, `absent ...`, `clipped 0.012`.
+        interval: By resampling people, videos or duplicate groups; None where nobody asked for it.
     """
 
     name: str
@@ -47,6 +71,7 @@ class MetricResult:
     threshold_policy: str = ""
     aggregation: str = "pooled"
     flags: tuple[str, ...] = ()
+    interval: Interval | None = None
 
 
 def flagged(*flags: str) -> tuple[str, ...]:

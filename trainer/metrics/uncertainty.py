@@ -2,42 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 
-from trainer.metrics.result import AnyArray, Floats, Ints, MetricInputError
+from trainer.metrics.result import AnyArray, Floats, Interval, Ints, MetricInputError
 
 Statistic = Callable[[Ints], float]
 """A score of the pooled rows with the given indices (repeats allowed)."""
 
-
-@dataclass(frozen=True)
-class Interval:
-    """A value and its percentile interval.
-
-    Attributes:
-        value: The statistic of all rows.
-        low: Lower bound.
-        high: Upper bound.
-        level: Coverage, 0.95.
-        resamples: Resamples drawn.
-        undefined: Resamples on which the statistic was NaN; they are left out of the percentiles.
-        clusters: Clusters that were drawn from.
-    """
-
-    value: float
-    low: float
-    high: float
-    level: float
-    resamples: int
-    undefined: int
-    clusters: int
+RESAMPLES = 2000
+"""Number of draws (metrics.md 6)."""
 
 
 def bootstrap(
-    statistic: Statistic, clusters: AnyArray, *, resamples: int = 2000, level: float = 0.95, seed: int = 0
+    statistic: Statistic, clusters: AnyArray, *, resamples: int = RESAMPLES, level: float = 0.95, seed: int = 0
 ) -> Interval:
     """Percentile interval of a statistic under resampling of whole clusters.
 
@@ -45,19 +24,36 @@ def bootstrap(
         statistic: Called with row indices: first with all rows, then with those of each resample, e.g.
             `lambda rows: uar(evidence.take(rows)).value`.
         clusters: [N], the subject, video or duplicate group of every row.
-        resamples: Number of draws (2000 in metrics.md 6).
+        resamples: Number of draws.
         level: Coverage.
         seed: Of the draws; the same seed and clusters give the same resamples.
 
     Raises:
         MetricInputError: No row.
     """
+    (interval,) = bootstrap_all(lambda rows: (statistic(rows),), clusters, resamples=resamples, level=level, seed=seed)
+    return interval
+
+
+def bootstrap_all(
+    statistics: Callable[[Ints], Sequence[float]],
+    clusters: AnyArray,
+    *,
+    resamples: int = RESAMPLES,
+    level: float = 0.95,
+    seed: int = 0,
+) -> list[Interval]:
+    """As `bootstrap`, for several statistics of the same resamples."""
     members = _members(clusters)
-    everything = np.arange(len(clusters))
-    values = np.array([statistic(rows) for rows in _resamples(members, resamples, seed)])
-    defined = values[~np.isnan(values)]
-    low, high = _percentiles(defined, level)
-    return Interval(statistic(everything), low, high, level, resamples, len(values) - len(defined), len(members))
+    whole = statistics(np.arange(len(clusters)))
+    drawn = np.array([statistics(rows) for rows in _resamples(members, resamples, seed)]).reshape(resamples, len(whole))
+    intervals = []
+    for value, values in zip(whole, drawn.T, strict=True):
+        defined = values[~np.isnan(values)]
+        low, high = _percentiles(defined, level)
+        undefined = len(values) - len(defined)
+        intervals.append(Interval(value, low, high, level, resamples, undefined, len(members)))
+    return intervals
 
 
 def paired_difference(
@@ -65,7 +61,7 @@ def paired_difference(
     theirs: Statistic,
     clusters: AnyArray,
     *,
-    resamples: int = 2000,
+    resamples: int = RESAMPLES,
     level: float = 0.95,
     seed: int = 0,
 ) -> Interval:

@@ -8,7 +8,7 @@ import pytest
 from trainer.metrics.accuracy import top1, uar
 from trainer.metrics.classified import classified
 from trainer.metrics.result import Ints, MetricInputError
-from trainer.metrics.uncertainty import bootstrap, paired_difference
+from trainer.metrics.uncertainty import bootstrap, bootstrap_all, paired_difference
 
 
 def _right(seed: int = 0, rows: int = 400) -> np.ndarray:
@@ -76,3 +76,10 @@ def test_a_metric_is_recomputed_on_the_pooled_rows() -> None:
 def test_no_row_is_refused() -> None:
     with pytest.raises(MetricInputError, match="no row"):
         bootstrap(lambda rows: float(rows.sum()), np.empty(0, int))
+
+
+def test_several_statistics_get_the_intervals_that_each_would_get_alone() -> None:
+    right, clusters = _right(), np.arange(400) // 4
+    both = bootstrap_all(lambda rows: (right[rows].mean(), right[rows].std()), clusters, resamples=60)
+    alone = [bootstrap(lambda rows, f=f: f(right[rows]), clusters, resamples=60) for f in (np.mean, np.std)]  # type: ignore[misc]  # bound per statistic
+    assert both == alone
