@@ -1,8 +1,11 @@
-"""Packed aligned faces of one dataset: an index layer and raw uint8 shards, gathered from memory maps.
+"""Packed aligned faces of one dataset: an index layer and shards, gathered from memory maps.
 
 `crops/<alignment>.parquet` says for each sample which row of which shard holds its crop;
 `crops/<alignment>.000.u8`, `.001.u8` ... are crops of height x width x channels bytes, one after the other,
 without any header. One shard holds one chunk of `CHUNK` samples, so a store may be far larger than memory.
+
+Where disk is short, `crops/<alignment>.000.jpegs` ... hold JPEGs instead (`manifests.jpegs`), at the offsets that the
+index says; the fact `store` of the layer is then `jpeg`. Gathering decodes them to the same batches.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from manifests.errors import StorageError
+from manifests.jpegs import JpegShards
 from manifests.lake import Lake
 from manifests.layer import Layer
 
@@ -39,9 +43,15 @@ _LARGE_PAGE = 2 << 20
 """Bytes of a large page of x86-64 and, with pages of 4 KB, of ARM64."""
 
 
-def shard_name(alignment: str, number: int) -> str:
-    """Path of a shard inside its dataset: `crops/arcface112.000.u8`."""
-    return f"crops/{alignment}.{number:03d}.u8"
+RAW, JPEG = "raw", "jpeg"
+"""Kinds of store: the fact `store` of a crops layer; raw where it is not said."""
+
+SUFFIXES = {RAW: ".u8", JPEG: ".jpegs"}
+
+
+def shard_name(alignment: str, number: int, store: str = RAW) -> str:
+    """Path of a shard inside its dataset: `crops/arcface112.000.u8`, or `.jpegs`."""
+    return f"crops/{alignment}.{number:03d}{SUFFIXES[store]}"
 
 
 class CropStore:
@@ -77,17 +87,26 @@ class CropStore:
         self.shards, self._shard = np.unique(shards, return_inverse=True)
         counts = np.bincount(self._shard, minlength=len(self.shards)).tolist()
         raise_file_limit(len(counts))
-        self._maps, self._pixels = [], []
-        for number, rows in zip(self.shards.tolist(), counts, strict=True):
-            mapped = _mapped(self._path(alignment, number), rows, self.shape, self.layer)
-            self._maps.append(mapped)
-            self._pixels.append(np.frombuffer(mapped, np.uint8).reshape(rows, -1))
         self._bounds = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         self._held: NDArray[np.uint8] | None = None
+        kind = facts.get("store", RAW)
+        paths = [self.layer.path.parent / Path(shard_name(alignment, n, kind)).name for n in self.shards.tolist()]
+        self._maps: list[mmap.mmap] = []
+        self._pixels: list[NDArray[np.uint8]] = []
+        self._jpegs = self._mapped_jpegs(paths, index) if kind == JPEG else None
+        if self._jpegs is None:
+            for path, rows in zip(paths, counts, strict=True):
+                holds = f"{rows} crops of {'x'.join(map(str, self.shape))}"
+                self._maps.append(_mapped(path, rows * self._item, holds, self.layer))
+                self._pixels.append(np.frombuffer(self._maps[-1], np.uint8).reshape(rows, -1))
         self._pool = ThreadPoolExecutor(2, thread_name_prefix="crops")
 
-    def _path(self, alignment: str, number: int) -> Path:
-        return self.layer.path.parent / Path(shard_name(alignment, number)).name
+    def _mapped_jpegs(self, paths: list[Path], index: pa.Table) -> JpegShards:
+        offset, length = (index.column(name).to_numpy().astype(np.int64) for name in ("offset", "length"))
+        for path, (first, last) in zip(paths, pairwise(self._bounds.tolist()), strict=True):
+            size = int((offset + length)[first:last].max())
+            self._maps.append(_mapped(path, size, "JPEGs as the index places them", self.layer))
+        return JpegShards(self._maps, [path.name for path in paths], offset, length, self.shape)
 
     def __len__(self) -> int:
         return len(self.sample_ids)
@@ -98,7 +117,7 @@ class CropStore:
         return len(self) * self._item
 
     def hold(self) -> None:
-        """Copy all pixels into memory at once, shard by shard; `gather` then reads them there.
+        """Copy all pixels into memory at once, shard by shard, decoded; `gather` then reads them there.
 
         Worth it where they fit: a disk is read in order instead of at random, and a batch is one call of numpy
         instead of one per row.
@@ -109,8 +128,11 @@ class CropStore:
         if self._held is not None or not self.nbytes:
             return
         held = large_pages(self.nbytes).reshape(len(self), self._item)
-        for (first, last), pixels in zip(pairwise(self._bounds.tolist()), self._pixels, strict=True):
-            held[first:last] = pixels
+        if self._jpegs is not None:
+            self._jpegs.gather(np.arange(len(self)), self._shard, held)
+        else:
+            for (first, last), pixels in zip(pairwise(self._bounds.tolist()), self._pixels, strict=True):
+                held[first:last] = pixels
         self._held = held
 
     def locate(self, sample_ids: pa.Array | pa.ChunkedArray | Sequence[str]) -> NDArray[np.int64]:
@@ -145,7 +167,9 @@ class CropStore:
         if out.shape != (len(wanted), *self.shape) or out.dtype != np.uint8 or not out.flags.c_contiguous:
             raise ValueError(f"out is {out.dtype} {out.shape}, not contiguous uint8 {(len(wanted), *self.shape)}")
         flat = out.reshape(len(wanted), self._item)
-        if out.nbytes < 2 * _PER_THREAD:
+        if self._jpegs is not None and self._held is None:
+            self._jpegs.gather(wanted, self._shard[wanted], flat)
+        elif out.nbytes < 2 * _PER_THREAD:
             self._copy(wanted, flat)
         else:
             half = len(wanted) // 2
@@ -189,12 +213,15 @@ class CropStore:
         """
         if self._held is not None or not hasattr(mmap, "MADV_WILLNEED"):  # the second: no POSIX system
             return
-        item = self._item
         wanted = np.unique(np.asarray(rows, np.int64))
-        shards, starts = self._shard[wanted], self._row[wanted] * item
+        if self._jpegs is None:
+            starts, stops = self._row[wanted] * self._item, (self._row[wanted] + 1) * self._item
+        else:
+            starts = self._jpegs.offset[wanted]
+            stops = starts + self._jpegs.length[wanted]
         firsts = starts // mmap.PAGESIZE * mmap.PAGESIZE
         for shard, first, length in zip(
-            shards.tolist(), firsts.tolist(), (starts + item - firsts).tolist(), strict=True
+            self._shard[wanted].tolist(), firsts.tolist(), (stops - firsts).tolist(), strict=True
         ):
             self._maps[shard].madvise(mmap.MADV_WILLNEED, first, length)
 
@@ -222,8 +249,7 @@ def large_pages(nbytes: int) -> NDArray[np.uint8]:
     return pages[start : start + nbytes]
 
 
-def _mapped(path: Path, rows: int, shape: tuple[int, int, int], layer: Layer) -> mmap.mmap:
-    expected = rows * int(np.prod(shape))
+def _mapped(path: Path, expected: int, holds: str, layer: Layer) -> mmap.mmap:
     then = f"affect drop {layer.dataset} {layer.key}, then affect align {layer.dataset} again"
     try:
         with path.open("rb") as file:
@@ -232,7 +258,7 @@ def _mapped(path: Path, rows: int, shape: tuple[int, int, int], layer: Layer) ->
                 raise StorageError(
                     f"shard {path.name} of {layer.dataset} {layer.key} is damaged",
                     found=f"{size} bytes",
-                    expected=f"{expected} bytes: {rows} crops of {'x'.join(map(str, shape))}",
+                    expected=f"{expected} bytes: {holds}",
                     then=then,
                 )
             if sys.version_info >= (3, 13):  # holds no file descriptor per shard

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -298,5 +299,5 @@ def _toml(text: str) -> str:
 
 def _shard_owner(relative: str) -> str:
     """Key of the crops layer that a pixel file belongs to: `crops/arcface112.000.u8` -> `crops/arcface112`."""
-    stem, dot, number = relative.removesuffix(".u8").rpartition(".")
-    return stem if dot and number.isdigit() and relative.endswith(".u8") else relative
+    shard = re.fullmatch(r"(.+)\.[0-9]+\.(?:u8|jpegs)", relative)
+    return shard[1] if shard else relative

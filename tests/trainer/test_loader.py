@@ -5,11 +5,15 @@ from __future__ import annotations
 import threading
 import time
 
+import cv2
 import numpy as np
+import pyarrow as pa
 import pytest
 import torch
 
-from manifests.lake import Lake
+from manifests.crops import JPEG, shard_name
+from manifests.jpegs import encode
+from manifests.lake import Lake, LayerFacts
 from trainer.data import Samples, keys_of, prepare
 from trainer.loader import Buffers, ScoreLoader, TrainLoader, batch_at, prefetched
 from trainer.sampling import Order
@@ -31,6 +35,30 @@ def test_a_batch_holds_what_it_names(samples: Samples) -> None:
     assert batch.targets.expression is not None
     assert batch.targets.expression.code.tolist() == (index % 7).tolist()
     assert torch.equal(batch.keys, keys_of(samples.ids[index]))
+
+
+def test_a_batch_from_jpeg_crops_is_that_of_raw_crops_within_the_loss_of_jpeg(toy: Lake, recipe: MakeRecipe) -> None:
+    index = toy.read("toy", "crops/resize32").drop_columns(["offset", "length"])
+    raw = batch_at(prepare(recipe(), toy).train, np.arange(8)).pixels
+    pixels, shard = Toy().pixels(), index.column("shard").to_numpy()
+    encoded = {number: encode(pixels[shard == number], 95) for number in np.unique(shard).tolist()}
+    for name, values in (
+        ("offset", [at for _, offsets in encoded.values() for at in offsets[:-1]]),
+        ("length", [size for _, offsets in encoded.values() for size in np.diff(offsets)]),
+    ):
+        index = index.append_column(name, pa.array(values))
+    facts = toy.layer("toy", "crops/resize32").facts.extra | {"store": "jpeg"}
+    with toy.publish("toy", command="test") as step:
+        step.write("crops", "resize32", index, LayerFacts(extra=facts), ["samples", "faces/whole"])
+        for number, (data, _) in encoded.items():
+            file = toy.work("toy", "jpegs") / f"{number}.jpegs"
+            file.write_bytes(data)
+            step.link(shard_name("resize32", number, JPEG), file)
+    found = batch_at(prepare(recipe(), toy).train, np.arange(8)).pixels
+    assert found.dtype == raw.dtype
+    assert found.shape == raw.shape
+    expected = [cv2.imdecode(cv2.imencode(".jpg", p, [cv2.IMWRITE_JPEG_QUALITY, 95])[1], -1) for p in pixels[:8]]
+    assert np.array_equal(found.numpy()[..., 0], expected)
 
 
 @pytest.mark.parametrize("blocks", [False, True])
