@@ -8,6 +8,7 @@ one whole run draws.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 
 import torch
@@ -15,10 +16,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from trainer.settings import Augment, Input
-from trainer.targets import Batch, Targets, flipped
+from trainer.targets import Batch, Targets, flipped, mixed, where
 
 _GOLDEN = 0x9E3779B97F4A7C15
-_DRAWS = 10
+_DRAWS = 13
 LUMA = (0.299, 0.587, 0.114)
 """ITU-R BT.601, as OpenCV turns colour to gray."""
 
@@ -78,7 +79,10 @@ def with_channels(pixels: Tensor, channels: int) -> Tensor:
 
 
 def normalised(images: Tensor, settings: Input) -> Tensor:
-    """(image - mean) / std per channel."""
+    """(image - mean) / std per channel; or of each picture, std at least 1 / sqrt(C H W)."""
+    if settings.per_image:
+        variance, mean = torch.var_mean(images, (1, 2, 3), correction=0, keepdim=True)
+        return (images - mean) / variance.sqrt().clamp(min=1 / math.sqrt(images[0].numel()))
     mean, std = (images.new_tensor(v).reshape(1, -1, 1, 1) for v in (settings.mean, settings.std))
     return (images - mean) / std
 
@@ -91,10 +95,23 @@ class Augmenter:
         seed: Seed of the run.
         aus: AU numbers of the columns of the AU targets.
         mean: Value that erased rectangles take, per channel or one for all, 0-255.
+        own: Settings of datasets, by position in the recipe, that are augmented unlike the others.
     """
 
-    def __init__(self, settings: Augment, seed: int, aus: tuple[int, ...] = (), mean: tuple[float, ...] = (0.0,)):
+    def __init__(
+        self,
+        settings: Augment,
+        seed: int,
+        aus: tuple[int, ...] = (),
+        mean: tuple[float, ...] = (0.0,),
+        own: Mapping[int, Augment] | None = None,
+    ):
         self.settings, self.seed, self.aus, self.mean = settings, seed, aus, mean
+        self.own = {
+            number: Augmenter(changed, seed, aus, mean)
+            for number, changed in (own or {}).items()
+            if changed != settings
+        }
 
     def __call__(self, images: Tensor, batch: Batch, epoch: int) -> tuple[Tensor, Targets]:
         """Changed pictures and labels, in float32 whatever the autocast: bfloat16 knows pixel 100.5 as 100.
@@ -105,7 +122,11 @@ class Augmenter:
             epoch: Number of the epoch.
         """
         with torch.autocast(images.device.type, enabled=False):
-            return self._changed(images, batch, epoch)
+            result = self._changed(images, batch, epoch)
+            for number, other in self.own.items():
+                mine, (pixels, targets) = batch.dataset == number, other(images, batch, epoch)
+                result = where(mine, pixels, result[0]), mixed(mine, targets, result[1])
+            return result
 
     def _changed(self, images: Tensor, batch: Batch, epoch: int) -> tuple[Tensor, Targets]:
         u, targets, s = uniforms(batch.keys, self.seed, epoch), batch.targets, self.settings
@@ -113,14 +134,39 @@ class Augmenter:
             flip = u[:, 0] < 0.5
             images = torch.where(flip[:, None, None, None], images.flip(-1), images)
             targets = flipped(targets, flip, images.shape[-1], self.aus)
+        if s.pad:
+            images, targets = self._cut(images, targets, u[:, 10:12])
         if s.shift or s.rotate or s.scale:
             matrix = self._motion(u[:, 1:5], images.shape[-2], images.shape[-1])
+            if s.moved < 1:
+                matrix = where(
+                    u[:, 12] < s.moved, matrix, matrix.new_tensor([[1.0, 0, 0], [0, 1, 0]]).expand_as(matrix)
+                )
             images, targets = warped(images, matrix), moved(targets, matrix)
         if s.brightness or s.contrast:
             images = self._relit(images, u[:, 5:7])
+        if s.noise:
+            images = self._noisy(images, batch.keys, epoch)
         if s.erase:
             images = self._erased(images, u[:, 7:10])
         return images, targets
+
+    def _cut(self, images: Tensor, targets: Targets, u: Tensor) -> tuple[Tensor, Targets]:
+        """Whole pixels of shift, as cutting out of the padded picture gives them."""
+        pad, (height, width) = self.settings.pad, images.shape[-2:]
+        corner = (u * (2 * pad + 1)).long()  # of the part that is cut out
+        y = (corner[:, 1, None] + torch.arange(height, device=u.device))[:, None, :, None]
+        x = (corner[:, 0, None] + torch.arange(width, device=u.device))[:, None, None, :]
+        rows = torch.arange(len(images), device=u.device)[:, None, None, None]
+        channels = torch.arange(images.shape[1], device=u.device)[None, :, None, None]
+        matrix = torch.eye(2, 3, device=u.device).repeat(len(images), 1, 1)
+        matrix[:, :, 2] = pad - corner.float()
+        return F.pad(images, (pad, pad, pad, pad))[rows, channels, y, x], moved(targets, matrix)
+
+    def _noisy(self, images: Tensor, keys: Tensor, epoch: int) -> Tensor:
+        u = uniforms(keys, self.seed, epoch, _DRAWS + images[0].numel())[:, _DRAWS:]
+        normal = torch.erfinv((2 * u - 1).clamp(-1 + 1e-6, 1 - 1e-6)) * math.sqrt(2)
+        return (images + normal.reshape(images.shape) * self.settings.noise * 255).clamp(0, 255)
 
     def _motion(self, u: Tensor, height: int, width: int) -> Tensor:
         """Forward maps of pixels, float32 [B, 2, 3]: turn and scale about the centre, then shift."""

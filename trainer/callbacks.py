@@ -22,6 +22,8 @@ from manifests.storage import storage_errors
 from trainer.learner import Learner
 from trainer.metrics.registry import DEFAULTS
 from trainer.run import METRICS, RESUME, WEIGHTS, update_facts, write_text
+from trainer.schedule import plateaus, without_better
+from trainer.settings import Train
 from trainer.targets import Batch
 
 _CHECK_EVERY = 50
@@ -29,10 +31,11 @@ _CHECK_EVERY = 50
 
 
 class Clock(L.Callback):  # type: ignore[misc]  # lightning ships no types that mypy follows
-    """Counts the time of training, over resumes too, and stops it after `max_minutes`."""
+    """Counts the time of training, over resumes too, and stops it after `max_minutes` or its last step."""
 
-    def __init__(self, max_minutes: float | None) -> None:
+    def __init__(self, max_minutes: float | None, steps: int) -> None:
         self.limit = None if max_minutes is None else 60 * max_minutes
+        self.steps = steps
         self.before, self.began = 0.0, time.monotonic()
 
     @property
@@ -42,6 +45,7 @@ class Clock(L.Callback):  # type: ignore[misc]  # lightning ships no types that 
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Learner) -> None:
         self.began = time.monotonic()
+        self._stop_if_over(trainer)  # a run that was killed after its last step
 
     def on_train_batch_start(self, trainer: L.Trainer, pl_module: Learner, batch: Batch, batch_idx: int) -> None:
         if self.limit is not None:
@@ -51,7 +55,11 @@ class Clock(L.Callback):  # type: ignore[misc]  # lightning ships no types that 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Learner, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        if self.limit is not None and trainer.strategy.broadcast(self.seconds >= self.limit):
+        self._stop_if_over(trainer)
+
+    def _stop_if_over(self, trainer: L.Trainer) -> None:
+        over = self.limit is not None and trainer.strategy.broadcast(self.seconds >= self.limit)
+        if over or trainer.global_step >= self.steps:
             trainer.should_stop = True
 
     def state_dict(self) -> dict[str, float]:
@@ -84,14 +92,30 @@ class Keeper(L.Callback):  # type: ignore[misc]  # as above
     The rows and the best score travel in the resume state, so that a resumed run's files equal an unbroken one's.
     """
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        self.path, self.clock = path, clock
+    def __init__(self, path: Path, clock: Clock, train: Train) -> None:
+        self.path, self.clock, self.settings = path, clock, train
         self.rows: list[dict[str, float]] = []
         self.best_score, self.best_epoch = float("-inf"), -1
         self.pictures, self.train_seconds, self.epoch_began = 0, 0.0, 0.0
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: Learner) -> None:
+        self._stop_without_hope(trainer)  # a run that was killed after its last epoch
+
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: Learner) -> None:
         self.epoch_began = time.monotonic()
+        if self.settings.schedule == "plateau":
+            decay = self.settings.decay
+            pl_module.lowered = decay.factor ** plateaus(self.scores, decay.patience)
+
+    @property
+    def scores(self) -> list[float]:
+        """The selection score of each epoch so far."""
+        return [row["score"] for row in self.rows]
+
+    def _stop_without_hope(self, trainer: L.Trainer) -> None:
+        patience = self.settings.patience
+        if patience is not None and without_better(self.scores) >= patience:
+            trainer.should_stop = True
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: Learner) -> None:
         self.train_seconds += time.monotonic() - self.epoch_began
@@ -111,6 +135,7 @@ class Keeper(L.Callback):  # type: ignore[misc]  # as above
         self._save_state(trainer)
         if trainer.is_global_zero:
             update_facts(self.path, epochs=len(self.rows), best_epoch=self.best_epoch, best_score=self.best_score)
+        self._stop_without_hope(trainer)
 
     def _save_weights(self, learner: Learner) -> None:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in learner.scored.state_dict().items()}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import math
 import signal
 import warnings
 from collections.abc import Callable, Iterator
@@ -23,14 +22,16 @@ from manifests.errors import RecipeError
 from manifests.lake import Lake
 from manifests.storage import storage_errors
 from trainer.callbacks import Clock, Divergence, Keeper, Screen
-from trainer.data import Prepared, Samples, prepare
+from trainer.data import Prepared, prepare
 from trainer.learner import Learner
 from trainer.loader import ScoreLoader, TrainLoader, hold_in_memory
 from trainer.network import network_for, start_at_mean_face
 from trainer.networks.sharing import TaskNetwork
 from trainer.recipe import Recipe
 from trainer.run import RESUME, SAMPLES, Run, RunFacts, start, write_facts
-from trainer.sampling import Order, class_weights
+from trainer.sampler import order_for
+from trainer.sampling import Share
+from trainer.schedule import Length
 from trainer.scoring import check_selection
 from trainer.transductive import why_transductive
 
@@ -133,20 +134,20 @@ def _trainer(
     machine: Machine,
     say: Callable[[str], None],
 ) -> tuple[L.Trainer, Learner, Keeper]:
-    steps = math.ceil(len(prepared.train) / recipe.train.batch)
-    clock = Clock(recipe.train.max_minutes)
-    keeper = Keeper(run_dir, clock)
+    length = Length.of(recipe.train, len(order_for(recipe, prepared.train)))
+    clock = Clock(recipe.train.max_minutes, length.steps)
+    keeper = Keeper(run_dir, clock, recipe.train)
     trainer = L.Trainer(
         accelerator=machine.accelerator,
         devices=machine.devices,
         num_nodes=machine.nodes,
         strategy="ddp" if machine.devices * machine.nodes > 1 else "auto",
         precision=recipe.train.precision,
-        max_epochs=recipe.train.epochs,
+        max_epochs=length.epochs,
         gradient_clip_val=recipe.train.clip,
         callbacks=[clock, Divergence(), keeper, Screen(keeper, say)],
         logger=TensorBoardLogger(run_dir, name="tensorboard", version=""),
-        log_every_n_steps=min(50, steps),
+        log_every_n_steps=min(50, length.steps_per_epoch),
         use_distributed_sampler=False,
         num_sanity_val_steps=0,
         enable_checkpointing=False,
@@ -154,13 +155,13 @@ def _trainer(
         enable_model_summary=False,
         benchmark=machine.accelerator == "cuda",
     )
-    return trainer, Learner(recipe, network, steps * recipe.train.epochs, prepared.selection.targets), keeper
+    return trainer, Learner(recipe, network, length, prepared.selection.targets), keeper
 
 
 def _fit(trainer: L.Trainer, learner: Learner, recipe: Recipe, prepared: Prepared, checkpoint: Path | None) -> None:
     rank, world, pin = trainer.global_rank, trainer.world_size, trainer.strategy.root_device.type == "cuda"
     held = hold_in_memory(prepared.train.stores, world // trainer.num_nodes)
-    order = order_for(recipe, prepared.train, rank, world, blocks=not held)
+    order = order_for(recipe, prepared.train, Share(rank=rank, world=world, blocks=not held))
     if len(prepared.selection) < world:
         raise RecipeError(f"{len(prepared.selection)} samples choose the epoch", expected=f"one per process: {world}")
     # Every process gets a batch: Lightning leaves out the validation of one that has none, and the others wait for it.
@@ -180,20 +181,6 @@ def _fit(trainer: L.Trainer, learner: Learner, recipe: Recipe, prepared: Prepare
             raise
         signal.signal(signal.SIGINT, handler)
         raise KeyboardInterrupt from None
-
-
-def order_for(recipe: Recipe, samples: Samples, rank: int = 0, world: int = 1, *, blocks: bool = False) -> Order:
-    """The order in which a recipe draws its training samples; with `blocks`, for stores that memory cannot hold.
-
-    Raises:
-        RecipeError: Classes are to be balanced and there is no expression task.
-    """
-    weights = None
-    if recipe.train.sampler == "class_balanced":
-        if samples.targets.expression is None:
-            raise RecipeError("train.sampler class_balanced", expected="an expression task, whose classes it balances")
-        weights = class_weights(samples.targets.expression.code.numpy())
-    return Order(len(samples), recipe.train.batch, recipe.train.seed, rank, world, blocks, weights)
 
 
 def _check_precision(recipe: Recipe, machine: Machine) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -18,10 +17,11 @@ from trainer.losses.coupling import Step, Term
 from trainer.losses.masked import Labels
 from trainer.network import couplings_for, losses_for
 from trainer.networks.sharing import TaskNetwork, attached
+from trainer.optimizer import LR_SCALE, optimizer_for
 from trainer.predictions import Predictions
 from trainer.recipe import Recipe
+from trainer.schedule import Length, lr_factor
 from trainer.scoring import score, selection_score
-from trainer.settings import Train
 from trainer.targets import Batch, Targets
 
 Part = tuple[Predictions, npt.NDArray[np.int64]]
@@ -34,13 +34,13 @@ class Learner(L.LightningModule):  # type: ignore[misc]  # lightning ships no ty
     Args:
         recipe: The experiment.
         network: See `TaskNetwork`.
-        total_steps: Steps of the whole training, for the schedule.
+        length: Of the whole training, for the schedule.
         truth: Labels of the selection samples, in their order.
     """
 
-    def __init__(self, recipe: Recipe, network: TaskNetwork, total_steps: int, truth: Targets) -> None:
+    def __init__(self, recipe: Recipe, network: TaskNetwork, length: Length, truth: Targets) -> None:
         super().__init__()
-        self.recipe, self.network, self.total_steps, self.truth = recipe, network, total_steps, truth
+        self.recipe, self.network, self.length, self.truth = recipe, network, length, truth
         self.averaged = _frozen_copy(network) if recipe.train.ema else None
         self.losses = nn.ModuleDict(losses_for(recipe.tasks))
         self.couplings = nn.ModuleDict(couplings_for(recipe, network))
@@ -48,9 +48,14 @@ class Learner(L.LightningModule):  # type: ignore[misc]  # lightning ships no ty
         self.weight |= {c.name: c.weight for c in recipe.couplings}
         self.from_epoch = {c.name: c.from_epoch for c in recipe.couplings}
         aus = recipe.tasks.au.aus if recipe.tasks.au else ()
-        self.augment = Augmenter(recipe.train.augment, recipe.train.seed, aus, recipe.input.mean)
+        own = {number: d.augment for number, d in enumerate(recipe.datasets) if d.augment is not None}
+        self.augment = Augmenter(recipe.train.augment, recipe.train.seed, aus, recipe.input.mean, own)
         self.elapsed = 0.0
         """Share of `max_minutes` that has passed; the clock sets it."""
+        self.lr = 0.0
+        """Learning rate of the last step."""
+        self.lowered = 1.0
+        """What plateaus have left of the learning rate; the keeper sets it."""
         self.pictures = 0
         """Pictures trained on in this epoch, over all processes."""
         self._sums: dict[str, Tensor] = {}
@@ -107,7 +112,7 @@ class Learner(L.LightningModule):  # type: ignore[misc]  # lightning ships no ty
     @property
     def done(self) -> float:
         """Share of the training that lies behind, 0 to 1: of the steps, or of the time where that is ahead."""
-        return min(1.0, max(float(self.global_step) / self.total_steps, self.elapsed))
+        return min(1.0, max(float(self.global_step) / self.length.steps, self.elapsed))
 
     def on_train_epoch_start(self) -> None:
         # Dropout and the like draw from (seed, epoch, process), so that a resumed run draws what a whole one draws.
@@ -128,9 +133,10 @@ class Learner(L.LightningModule):  # type: ignore[misc]  # lightning ships no ty
         return total
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002  # Lightning's signature
-        done = self.done
+        train = self.recipe.train
+        self.lr = train.lr * self.lowered * lr_factor(train, self.done, self.length)
         for group in self.optimizers(use_pl_optimizer=False).param_groups:
-            group["lr"] = self.recipe.train.lr * lr_factor(self.recipe.train, done)
+            group["lr"] = self.lr * group[LR_SCALE]
 
     def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002  # as above
         if self.averaged is not None:
@@ -160,20 +166,12 @@ class Learner(L.LightningModule):  # type: ignore[misc]  # lightning ships no ty
 
     def epoch_row(self) -> dict[str, float]:
         """Mean losses, selection metrics, their sum `score`, and the last learning rate of this epoch."""
-        lr = self.optimizers(use_pl_optimizer=False).param_groups[0]["lr"]
-        return {**self._row, "lr": float(lr)}
+        return {**self._row, "lr": self.lr}
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """The recipe's optimiser; norms and biases (vectors) do not decay."""
-        train = self.recipe.train
-        trained = [p for p in self.network.parameters() if p.requires_grad]
-        groups = [
-            {"params": [p for p in trained if p.ndim > 1], "weight_decay": train.weight_decay},
-            {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-        ]
-        if train.optimizer == "sgd":
-            return torch.optim.SGD(groups, lr=train.lr, momentum=0.9, nesterov=True)
-        return torch.optim.AdamW(groups, lr=train.lr)
+        """The recipe's optimiser, over the network and the couplings."""
+        ours = ((f"couplings.{name}", p) for name, p in self.couplings.named_parameters())
+        return optimizer_for(self.recipe.train, [*self.network.named_parameters(), *ours])
 
 
 def labels_of(targets: Targets, task: str, kind: str = "") -> Labels:
@@ -212,16 +210,6 @@ def count_shares(counts: Sequence[Tensor]) -> Tensor | list[float]:
     every = mine.clone()
     torch.distributed.all_reduce(every)
     return mine * torch.distributed.get_world_size() / every.clamp(min=1)
-
-
-def lr_factor(train: Train, done: float) -> float:
-    """Learning rate as a share of the highest, when `done` (0 to 1) of the training lies behind."""
-    if done < train.warmup:
-        return max(done / train.warmup, 1e-3)
-    rest = min(1.0, (done - train.warmup) / max(1e-9, 1 - train.warmup))
-    if train.schedule == "cosine":
-        return 0.5 * (1 + math.cos(math.pi * rest))
-    return 1 - rest if train.schedule == "onecycle" else 1.0
 
 
 def gathered(parts: list[Part]) -> list[Part]:

@@ -53,9 +53,9 @@ class TrainLoader:
     def __iter__(self) -> Iterator[Batch]:
         # A generator: nothing is read before the first batch is asked for, so not before `set_epoch`.
         batches = self.order.batches(self.epoch)
-        if self.order.blocks:
+        if self.order.share.blocks:
             batches = self._read_ahead(batches)
-        if self.order.weights is None:
+        if not self.order.redraws:
             yield from prefetched(batches, self._batch)
         else:
             yield from prefetched(zip(batches, self.order.repeats(self.epoch), strict=True), self._drawn_batch)
@@ -72,7 +72,7 @@ class TrainLoader:
             while asked < len(order) and used + SPAN >= asked:
                 self.samples.prefetch(order[asked : asked + SPAN])
                 asked += SPAN
-            used += len(index) * self.order.world
+            used += len(index) * self.order.share.world
             yield index
 
     def _batch(self, index: Indices) -> Batch:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -23,20 +25,90 @@ SPAN = BLOCK * WINDOW
 """Samples of one window: an epoch in blocks is used window by window."""
 
 
-@dataclass(frozen=True)
-class Order:
-    """The order of `size` training samples, which lie in their store one after the other.
-
-    Every epoch is cut into `len(order)` batches whose sizes differ by at most one, so that no sample is left
-    over and no batch is a stump. Each rank of a distributed run takes every `world`-th sample of each global
-    batch: any number of processes sees the same global batches.
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """One process's share of global batches that are the same for any number of processes.
 
     Args:
-        size: Number of samples.
-        batch: Samples per global batch, at most.
-        seed: Seed of the run.
         rank, world: This process and the number of processes.
         blocks: Shuffle blocks of `BLOCK` neighbours inside windows of `WINDOW` blocks instead of single samples.
+        epoch_share: Share of its batches that an epoch uses.
+    """
+
+    rank: int = 0
+    world: int = 1
+    blocks: bool = False
+    epoch_share: float = 1.0
+
+
+class Order(ABC):
+    """Which samples make up each global batch of each epoch; each rank takes every `world`-th sample of a batch."""
+
+    share: Share
+
+    @abstractmethod
+    def epoch(self, epoch: int) -> Indices:
+        """The samples of an epoch, batch after batch, int64; the same on every rank."""
+
+    @property
+    @abstractmethod
+    def edges(self) -> Indices:
+        """Where the batches of an epoch begin and end, int64 [batches + 1]."""
+
+    @property
+    def redraws(self) -> bool:
+        """Whether an epoch may hold a sample more than once."""
+        return True
+
+    def __len__(self) -> int:
+        return len(self.edges) - 1
+
+    def batches(self, epoch: int, start: int = 0) -> Iterator[Indices]:
+        """This rank's part of each batch of an epoch, from batch `start` on; within a batch sorted.
+
+        No step depends on the order inside its batch, and a store gathers neighbours faster.
+        """
+        order = self.epoch(epoch)
+        for mine in self._mine(start):
+            yield np.sort(order[mine])
+
+    def repeats(self, epoch: int, start: int = 0) -> Iterator[Indices]:
+        """How often each sample of `batches` was drawn before in the epoch, over all ranks: int64, aligned with it."""
+        order = self.epoch(epoch)
+        by_sample = np.argsort(order, kind="stable")
+        first = np.searchsorted(order[by_sample], order[by_sample])
+        count = np.empty_like(order)
+        count[by_sample] = np.arange(len(order)) - first
+        for mine in self._mine(start):
+            yield count[mine][np.argsort(order[mine], kind="stable")]
+
+    def _mine(self, start: int) -> Iterator[slice]:
+        edges = self.edges
+        for first, last in zip(edges[start:-1].tolist(), edges[start + 1 :].tolist(), strict=True):
+            yield slice(first + self.share.rank, last, self.share.world)
+
+    def _check(self) -> None:
+        smallest = int(np.diff(self.edges).min())
+        if smallest < self.share.world:
+            raise RecipeError(
+                f"batches of {smallest} samples cannot be shared by {self.share.world} processes",
+                found=f"{len(self)} batches in an epoch",
+                expected="at least one sample per process and batch",
+                then="raise train.batch or use fewer devices",
+            )
+
+
+@dataclass(frozen=True)
+class Pooled(Order):
+    """All samples together, each once per epoch, or drawn by weight.
+
+    Every epoch is cut into batches whose sizes differ by at most one, so that no sample is left over and no batch is
+    a stump. A limited epoch takes the first batches of its own shuffle.
+
+    Args:
+        size: Number of samples, which lie in their store one after the other.
+        batch: Samples per global batch, at most.
+        seed: Seed of the run.
         weights: Relative frequency of each sample, float [size]; samples are then drawn with replacement.
 
     Raises:
@@ -46,54 +118,154 @@ class Order:
     size: int
     batch: int
     seed: int
-    rank: int = 0
-    world: int = 1
-    blocks: bool = False
+    share: Share = Share()
     weights: npt.NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         if self.size < 1:
             raise RecipeError("training has no samples", then="affect coverage shows what is labelled")
-        if min(self.batch, self.size // len(self)) < self.world:
-            raise RecipeError(
-                f"{self.batch} samples per batch cannot be shared by {self.world} processes",
-                found=f"{self.size} samples in {len(self)} batches",
-                expected="at least one sample per process and batch",
-                then="raise train.batch or use fewer devices",
-            )
+        self._check()
 
-    def __len__(self) -> int:
-        return math.ceil(self.size / self.batch)
+    @property
+    def redraws(self) -> bool:
+        return self.weights is not None
+
+    @property
+    def edges(self) -> Indices:
+        count = math.ceil(self.size / self.batch)
+        whole = np.linspace(0, self.size, count + 1).round().astype(np.int64)
+        return whole[: limited(count, self.share) + 1]
 
     def epoch(self, epoch: int) -> Indices:
-        """All samples in the order of an epoch, int64 [size]; the same on every rank."""
         random = np.random.Generator(np.random.Philox(key=[self.seed, epoch]))
         if self.weights is not None:
             drawn = np.cumsum(self.weights / self.weights.sum())
-            return np.minimum(np.searchsorted(drawn, random.random(self.size), side="right"), self.size - 1)
-        return _by_blocks(self.size, random) if self.blocks else random.permutation(self.size)
+            order = np.minimum(np.searchsorted(drawn, random.random(self.size), side="right"), self.size - 1)
+        else:
+            order = shuffled(self.size, random, self.share.blocks)
+        return order[: self.edges[-1]]
 
-    def batches(self, epoch: int, start: int = 0) -> Iterator[Indices]:
-        """This rank's part of each batch of an epoch, from batch `start` on; within a batch sorted.
 
-        No step depends on the order inside its batch, and a store gathers neighbours faster.
+@dataclass(frozen=True)
+class Stream:
+    """A set of samples, one shuffled pass after the other without end.
+
+    Args:
+        name: Task or dataset whose samples they are; its passes depend on the seed and this name alone.
+        samples: Their positions, sorted, int64 [n].
+    """
+
+    name: str
+    samples: Indices
+
+    def __post_init__(self) -> None:
+        if not len(self.samples):
+            raise RecipeError(
+                f"no training sample in the set {self.name}", then="affect coverage shows what is labelled"
+            )
+
+    def taken(self, first: int, count: int, seed: int, blocks: bool) -> Indices:
+        """`count` samples from place `first` of the stream on, int64 [count]."""
+        size = len(self.samples)
+        passes = range(first // size, -(-(first + count) // size))
+        order = np.concatenate([self._pass(number, seed, blocks) for number in passes])
+        begin = first - passes.start * size
+        return order[begin : begin + count]
+
+    def _pass(self, number: int, seed: int, blocks: bool) -> Indices:
+        digest = hashlib.blake2b(f"{seed} {self.name}".encode(), digest_size=8).digest()
+        random = np.random.Generator(np.random.Philox(key=[int.from_bytes(digest, "little"), number]))
+        return self.samples[shuffled(len(self.samples), random, blocks)]
+
+
+@dataclass(frozen=True)
+class Quotas(Order):
+    """Every batch takes a fixed number of samples of each set; sets that end sooner start over.
+
+    Args:
+        streams: The sets.
+        quota: Samples of each set per global batch.
+        steps: Batches of a whole epoch.
+        seed: Seed of the run.
+    """
+
+    streams: tuple[Stream, ...]
+    quota: tuple[int, ...]
+    steps: int
+    seed: int
+    share: Share = Share()
+
+    def __post_init__(self) -> None:
+        self._check()
+
+    @classmethod
+    def of_first(cls, streams: tuple[Stream, ...], quota: tuple[int, ...], seed: int, share: Share) -> Quotas:
+        """An epoch is one pass of the first set."""
+        return cls(streams, quota, math.ceil(len(streams[0].samples) / quota[0]), seed, share)
+
+    @classmethod
+    def aligned(cls, streams: tuple[Stream, ...], batch: int, seed: int, share: Share) -> Quotas:
+        """All sets end an epoch together (Kollias et al. 2019; methods.md 2.8).
+
+        S = ceil(sum(n) / batch) steps of b_t = ceil(n_t / S) samples.
         """
-        order = self.epoch(epoch)
-        edges = np.linspace(0, self.size, len(self) + 1).round().astype(np.int64)
-        for first, last in zip(edges[start:-1], edges[start + 1 :], strict=True):
-            yield np.sort(order[first + self.rank : last : self.world])
+        sizes = [len(stream.samples) for stream in streams]
+        steps = math.ceil(sum(sizes) / batch)
+        return cls(streams, tuple(math.ceil(n / steps) for n in sizes), steps, seed, share)
 
-    def repeats(self, epoch: int, start: int = 0) -> Iterator[Indices]:
-        """How often each sample of `batches` was drawn before in the epoch, over all ranks: int64, aligned with it."""
-        order = self.epoch(epoch)
-        by_sample = np.argsort(order, kind="stable")
-        first = np.searchsorted(order[by_sample], order[by_sample])
-        count = np.empty_like(order)
-        count[by_sample] = np.arange(self.size) - first
-        edges = np.linspace(0, self.size, len(self) + 1).round().astype(np.int64)
-        for begin, end in zip(edges[start:-1], edges[start + 1 :], strict=True):
-            mine = slice(begin + self.rank, end, self.world)
-            yield count[mine][np.argsort(order[mine], kind="stable")]
+    @property
+    def edges(self) -> Indices:
+        return np.arange(limited(self.steps, self.share) + 1, dtype=np.int64) * sum(self.quota)
+
+    def epoch(self, epoch: int) -> Indices:
+        steps = len(self)
+        parts = [
+            stream.taken(epoch * steps * quota, steps * quota, self.seed, self.share.blocks).reshape(steps, quota)
+            for stream, quota in zip(self.streams, self.quota, strict=True)
+        ]
+        return np.concatenate(parts, 1).ravel()
+
+
+@dataclass(frozen=True)
+class Turns(Order):
+    """Sets take turns, one whole batch each, until the largest has ended; smaller ones start over.
+
+    Args:
+        streams: The sets.
+        batch: Samples per global batch.
+        seed: Seed of the run.
+    """
+
+    streams: tuple[Stream, ...]
+    batch: int
+    seed: int
+    share: Share = Share()
+
+    def __post_init__(self) -> None:
+        self._check()
+
+    @property
+    def edges(self) -> Indices:
+        rounds = math.ceil(max(len(stream.samples) for stream in self.streams) / self.batch)
+        return np.arange(limited(rounds, self.share) * len(self.streams) + 1, dtype=np.int64) * self.batch
+
+    def epoch(self, epoch: int) -> Indices:
+        rounds = len(self) // len(self.streams)
+        taken = [
+            stream.taken(epoch * rounds * self.batch, rounds * self.batch, self.seed, self.share.blocks)
+            for stream in self.streams
+        ]
+        return np.stack([part.reshape(rounds, self.batch) for part in taken], 1).ravel()
+
+
+def limited(batches: int, share: Share) -> int:
+    """Batches of a limited epoch, at least one."""
+    return max(1, math.ceil(round(batches * share.epoch_share, 9)))
+
+
+def shuffled(size: int, random: np.random.Generator, blocks: bool) -> Indices:
+    """0 ... size - 1 in random order; with `blocks`, so that few blocks are in use at a time."""
+    return _by_blocks(size, random) if blocks else random.permutation(size)
 
 
 def _by_blocks(size: int, random: np.random.Generator) -> Indices:

@@ -18,6 +18,31 @@ class Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
 
 
+class Augment(Part):
+    """Random changes of training pictures, drawn from (seed, epoch, sample_id) alone. All off by default."""
+
+    flip: bool = False
+    """Mirror half of the pictures; landmarks and directional AUs follow."""
+    pad: int = Field(default=0, ge=0)
+    """Pixels of black around the picture, out of which its own size is cut at random (SJMT: 4)."""
+    moved: Fraction = 1.0
+    """Share of pictures that shift, rotate and scale."""
+    shift: float = Field(default=0.0, ge=0, le=0.5)
+    """Largest shift, as a share of the side; new border is black."""
+    rotate: float = Field(default=0.0, ge=0, le=180)
+    """Largest rotation, degrees, either way."""
+    scale: float = Field(default=0.0, ge=0, lt=1)
+    """Largest change of size: 0.1 draws from 0.9 to 1.1."""
+    brightness: float = Field(default=0.0, ge=0, le=1)
+    """Largest change of brightness, as a share of the range."""
+    contrast: float = Field(default=0.0, ge=0, lt=1)
+    """Largest change of contrast about the picture's mean: 0.2 draws factors from 0.8 to 1.2."""
+    noise: float = Field(default=0.0, ge=0, le=1)
+    """Deviation of Gaussian noise per pixel and channel, as a share of the range."""
+    erase: Fraction = 0.0
+    """Share of pictures in which one rectangle (2-20 % of the area) is replaced by the mean."""
+
+
 class DatasetChoice(Part):
     """One dataset of the lake that takes part."""
 
@@ -29,6 +54,8 @@ class DatasetChoice(Part):
     """Train on every n-th row in sample_id order (1: all). For video frames."""
     protocol: str | None = None
     """Protocol of this dataset where it differs from the recipe's."""
+    augment: Augment | None = None
+    """Augmentation of this dataset where it differs from the recipe's."""
 
 
 class ProtocolChoice(Part):
@@ -192,6 +219,9 @@ class Backbone(Part):
 class Input(Part):
     """Pixels (0-255) to network input: (pixel - mean) / std, the same for every channel unless lists are given."""
 
+    per_image: bool = False
+    """Each picture by its own mean and deviation over all pixels and channels instead of those below."""
+
     mean: tuple[float, ...] = (127.5,)
     """Per channel, or one for all; in pixel units 0-255."""
     std: tuple[Annotated[float, Field(gt=0)], ...] = (127.5,)
@@ -203,52 +233,101 @@ class Input(Part):
         return (value,) if isinstance(value, int | float) else value
 
 
-class Augment(Part):
-    """Random changes of training pictures, drawn from (seed, epoch, sample_id) alone. All off by default."""
+class Decay(Part):
+    """How the schedules step, exponential and plateau lower the learning rate."""
 
-    flip: bool = False
-    """Mirror half of the pictures; landmarks and directional AUs follow."""
-    shift: float = Field(default=0.0, ge=0, le=0.5)
-    """Largest shift, as a share of the side; new border is black."""
-    rotate: float = Field(default=0.0, ge=0, le=180)
-    """Largest rotation, degrees, either way."""
-    scale: float = Field(default=0.0, ge=0, lt=1)
-    """Largest change of size: 0.1 draws from 0.9 to 1.1."""
-    brightness: float = Field(default=0.0, ge=0, le=1)
-    """Largest change of brightness, as a share of the range."""
-    contrast: float = Field(default=0.0, ge=0, lt=1)
-    """Largest change of contrast about the picture's mean: 0.2 draws factors from 0.8 to 1.2."""
-    erase: Fraction = 0.0
-    """Share of pictures in which one rectangle (2-20 % of the area) is replaced by the mean."""
+    factor: float = Field(default=0.1, gt=0, lt=1)
+    """What the learning rate is multiplied with at each decay."""
+    every_steps: int | None = Field(default=None, ge=1)
+    """Steps between decays."""
+    every_epochs: float | None = Field(default=None, gt=0)
+    """Epochs between decays."""
+    at: tuple[Fraction, ...] = ()
+    """Shares of the training at which it decays, e.g. [0.6, 0.85]; step only."""
+    patience: int = Field(default=10, ge=1)
+    """plateau: epochs without a better selection score until a decay."""
+
+
+class Group(Part):
+    """Parameters that are trained apart."""
+
+    match: str
+    """Pattern of parameter names: backbone.*, heads.au.*, couplings.<name>.*; the first group that matches takes it."""
+    lr_scale: float = Field(default=1.0, gt=0)
+    """Their share of the learning rate."""
+    weight_decay: float | None = Field(default=None, ge=0)
+    """Their weight decay; null: train.weight_decay."""
 
 
 class Train(Part):
     """The optimisation."""
 
     epochs: int = Field(default=30, ge=1)
-    """Passes over the training samples."""
+    """Passes over the training samples; each ends with a score of the selection samples."""
+    steps: int | None = Field(default=None, ge=1)
+    """Length in steps instead, rounded up to no epoch: the last one ends early."""
+    epoch_share: float = Field(default=1.0, gt=0, le=1)
+    """Share of its batches that an epoch uses, each time others (F3R's limited epochs: 0.25)."""
+    patience: int | None = Field(default=None, ge=1)
+    """Stop after so many epochs without a better selection score; null: never."""
     max_minutes: float | None = Field(default=None, gt=0)
     """Stop cleanly after this time; the schedule then follows the clock wherever that is ahead of the steps."""
     batch: int = Field(default=64, ge=1)
     """Pictures per step, over all devices together."""
-    optimizer: Literal["adamw", "sgd"] = "adamw"
-    """adamw, or sgd with Nesterov momentum 0.9."""
+    optimizer: Literal["adamw", "adam", "sgd"] = "adamw"
+    """adamw; adam, whose weight decay is added to the gradient; sgd with momentum."""
+    momentum: float = Field(default=0.9, ge=0, lt=1)
+    """Of sgd."""
+    nesterov: bool = True
+    """Nesterov's form of sgd's momentum."""
+    betas: tuple[Fraction, Fraction] = (0.9, 0.999)
+    """Of adam and adamw."""
+    eps: float = Field(default=1e-8, gt=0)
+    """Of adam and adamw."""
     lr: float = Field(default=1e-3, gt=0)
     """Highest learning rate."""
     weight_decay: float = Field(default=0.01, ge=0)
     """Weight decay; norms and biases are left out."""
-    schedule: Literal["cosine", "onecycle", "constant"] = "cosine"
-    """cosine: warm-up, then to 0 along a half cosine; onecycle: linear up and linear down; constant: after warm-up."""
+    groups: tuple[Group, ...] = ()
+    """Parameters with a learning rate or weight decay of their own."""
+    schedule: Literal["cosine", "onecycle", "constant", "step", "exponential", "plateau"] = "cosine"
+    """After the warm-up. cosine: to 0 along a half cosine; onecycle: linear; constant; the others follow decay."""
+    decay: Decay = Decay()
     warmup: Fraction = 0.05
     """Share of the training during which the learning rate rises from 0 (onecycle: 0.3 is usual)."""
     clip: float | None = Field(default=None, gt=0)
     """Largest gradient norm."""
     ema: float = Field(default=0.0, ge=0, lt=1)
     """Decay of an exponential moving average of the weights that is scored and kept; 0: none. E.g. 0.999."""
-    sampler: Literal["pooled", "class_balanced"] = "pooled"
-    """pooled: every sample once per epoch; class_balanced: expression classes drawn alike often."""
+    sampler: Literal["pooled", "class_balanced", "dataset_balanced", "quota", "aligned", "alternating"] = "pooled"
+    """How batches are made up; see docs/recipes.md."""
+    quota: dict[str, Annotated[int, Field(ge=1)]] = {}
+    """quota: task or dataset -> its samples per batch. An epoch is one pass of the first; the others start over."""
+    sets: tuple[str, ...] = ()
+    """Tasks or datasets whose samples are the sets of aligned (default: every task) and alternating (every dataset)."""
     precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
     """Arithmetic of the forward pass."""
     seed: int = Field(default=1, ge=0, lt=1 << 31)
     """Seed of the first weights, the order of samples and the augmentation."""
     augment: Augment = Augment()
+
+    @model_validator(mode="after")
+    def _quota_of_its_sampler(self) -> Train:
+        if (self.sampler == "quota") != bool(self.quota):
+            raise ValueError("sampler quota and the field `quota` go together, e.g. quota: {expression: 32, au: 32}")
+        if self.sets and self.sampler not in ("aligned", "alternating"):
+            raise ValueError("`sets` goes with sampler aligned or alternating")
+        return self
+
+    @model_validator(mode="after")
+    def _one_decay(self) -> Train:
+        d = self.decay
+        given = [name for name in ("every_steps", "every_epochs", "at") if getattr(d, name)]
+        allowed = {"step": 1, "exponential": 1}.get(self.schedule, 0)
+        if len(given) != allowed or (self.schedule == "exponential" and d.at):
+            wanted = {"step": "every_steps, every_epochs or at", "exponential": "every_steps or every_epochs"}
+            raise ValueError(
+                f"schedule {self.schedule} takes {wanted.get(self.schedule, 'no period')} under decay, "
+                f"but found {', '.join(given) or 'none'}"
+            )
+        return self

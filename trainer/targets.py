@@ -169,13 +169,24 @@ def flipped(targets: Targets, flip: Tensor, width: int, aus: tuple[int, ...]) ->
             source = torch.tensor(partners, device=flip.device)
             present = torch.where(source >= 0, au.present[:, source.clamp(min=0)], -1).to(au.present.dtype)
             swapped = AuTarget(present, au.weight[:, source.clamp(min=0)])
-            au = AuTarget(_where(flip, swapped.present, au.present), _where(flip, swapped.weight, au.weight))
+            au = AuTarget(where(flip, swapped.present, au.present), where(flip, swapped.weight, au.weight))
     if landmarks is not None:
         mirrored = landmarks.points[:, list(voc.LANDMARK_MIRROR)]
         mirrored = torch.stack((width - 1 - mirrored[..., 0], mirrored[..., 1]), -1)
-        landmarks = replace(landmarks, points=_where(flip, mirrored, landmarks.points))
+        landmarks = replace(landmarks, points=where(flip, mirrored, landmarks.points))
     return replace(targets, au=au, landmarks=landmarks)
 
 
-def _where(condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+def mixed(condition: Tensor, yes: Targets, no: Targets) -> Targets:
+    """Of pictures augmented in two ways: the labels that move with them, from `yes` where the condition [B] holds."""
+    au, landmarks = no.au, no.landmarks
+    if au is not None and yes.au is not None:
+        au = AuTarget(where(condition, yes.au.present, au.present), where(condition, yes.au.weight, au.weight))
+    if landmarks is not None and yes.landmarks is not None:
+        landmarks = replace(landmarks, points=where(condition, yes.landmarks.points, landmarks.points))
+    return replace(no, au=au, landmarks=landmarks)
+
+
+def where(condition: Tensor, yes: Tensor, no: Tensor) -> Tensor:
+    """Rows of `yes` where the condition, bool [B], holds, else of `no`; any further dimensions."""
     return torch.where(condition.reshape(-1, *[1] * (yes.dim() - 1)), yes, no)

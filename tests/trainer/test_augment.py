@@ -29,7 +29,8 @@ def targets(rows: int, seed: int = 0) -> Targets:
 
 def batch(rows: int, keys: torch.Tensor | None = None) -> Batch:
     keys = torch.arange(rows) * 7919 if keys is None else keys
-    return Batch(torch.zeros(rows, 24, 24, 1, dtype=torch.uint8), keys, torch.arange(rows), targets(rows))
+    index = torch.arange(rows)
+    return Batch(torch.zeros(rows, 24, 24, 1, dtype=torch.uint8), keys, index, index % 2, targets(rows))
 
 
 ALL = Augment(flip=True, shift=0.1, rotate=20, scale=0.2, brightness=0.2, contrast=0.3, erase=0.5)
@@ -120,7 +121,8 @@ def test_a_drawn_dot_stays_under_its_landmark() -> None:
     spread[:, 0] = points
     before = Targets(landmarks=LandmarkTarget(spread, torch.ones(3)))
     settings = Augment(flip=True, shift=0.1, rotate=25, scale=0.2)
-    carrier = Batch(torch.zeros(3, 64, 64, 1, dtype=torch.uint8), torch.arange(3), torch.arange(3), before)
+    three = torch.arange(3)
+    carrier = Batch(torch.zeros(3, 64, 64, 1, dtype=torch.uint8), three, three, three * 0, before)
     seen = 0
     for epoch in range(12):
         images, after = Augmenter(settings, seed=1)(dots, carrier, epoch)
@@ -165,6 +167,47 @@ def test_erasing_leaves_the_share_of_pictures_it_should() -> None:
     assert 0.18 < hit < 0.32
     area = (out == 7).flatten(1).float().mean(1)
     assert area.max() <= 0.27
+
+
+def test_a_picture_cut_out_of_a_wider_one_keeps_its_dots_under_their_landmarks() -> None:
+    given = batch(200)
+    given.targets.landmarks.points[:] = 12.0  # type: ignore[union-attr]  # there are landmarks
+    images = torch.zeros(200, 1, 24, 24)
+    images[:, :, 12, 12] = 255
+    pictures, moved = Augmenter(Augment(pad=4), 1)(images, given, 0)
+    x, y = moved.landmarks.points[:, 0].long().T  # type: ignore[union-attr]  # as above
+    assert (pictures[torch.arange(200), 0, y, x] == 255).all()
+    assert set(x.tolist()) == set(y.tolist()) == set(range(8, 17))
+
+
+def test_a_dataset_with_changes_of_its_own_gets_those_alone() -> None:
+    given, images = batch(64), torch.rand(64, 1, 24, 24) * 255
+    both, labels = Augmenter(Augment(flip=True), 1, own={1: Augment(noise=0.1)})(images, given, 0)
+    flip, flipped_labels = Augmenter(Augment(flip=True), 1)(images, given, 0)
+    noise, _ = Augmenter(Augment(noise=0.1), 1)(images, given, 0)
+    assert torch.equal(both[::2], flip[::2])
+    assert torch.equal(both[1::2], noise[1::2])
+    points, expected = labels.landmarks.points, flipped_labels.landmarks.points  # type: ignore[union-attr]  # as above
+    assert torch.equal(points[::2], expected[::2])
+    assert torch.equal(points[1::2], given.targets.landmarks.points[1::2])  # type: ignore[union-attr]  # as above
+
+
+def test_noise_has_its_deviation_and_half_of_the_pictures_move() -> None:
+    given, images = batch(64), torch.full((64, 1, 24, 24), 127.5)
+    noisy, _ = Augmenter(Augment(noise=0.05), 1)(images, given, 0)
+    assert float(noisy.std()) == pytest.approx(0.05 * 255, rel=0.03)
+    draw = torch.rand(64, 1, 24, 24)
+    turned, _ = Augmenter(Augment(rotate=20, moved=0.5), 1)(draw, given, 0)
+    same = torch.tensor([torch.allclose(a, b, atol=1e-4) for a, b in zip(turned, draw, strict=True)])
+    assert 20 <= int(same.sum()) <= 44
+
+
+def test_each_picture_may_be_normalised_by_itself() -> None:
+    images = torch.rand(3, 3, 8, 8) * torch.tensor([255.0, 20, 0]).reshape(3, 1, 1, 1)
+    out = normalised(images, Input(per_image=True))
+    torch.testing.assert_close(out[:2].mean((1, 2, 3)), torch.zeros(2), atol=1e-5, rtol=0)
+    torch.testing.assert_close(out[:2].std((1, 2, 3), correction=0), torch.ones(2))
+    assert (out[2] == 0).all()
 
 
 def test_labels_without_moving_parts_stay_the_same_object() -> None:

@@ -16,14 +16,19 @@ from safetensors.torch import save_file
 from manifests.errors import RecipeError, RunError, UnknownNameError
 from manifests.lake import Lake
 from manifests.layer import LayerFacts
-from trainer import callbacks
+from trainer import callbacks, fit
 from trainer.data import prepare
-from trainer.fit import Machine, order_for, train
-from trainer.learner import Learner, lr_factor
+from trainer.fit import Machine, train
+from trainer.learner import Learner
 from trainer.loader import hold_in_memory
+from trainer.network import network_for
 from trainer.networks.backbone import BackboneSpec, build_backbone
+from trainer.optimizer import optimizer_for
 from trainer.recipe import Recipe
 from trainer.run import FACTS, Run, runs
+from trainer.sampler import order_for
+from trainer.sampling import Share
+from trainer.schedule import Length, lr_factor, plateaus, without_better
 from trainer.settings import Train
 
 from .conftest import MakeRecipe, Toy
@@ -224,7 +229,13 @@ def test_a_loss_that_is_no_number_ends_the_run_with_a_word(
 
 @pytest.mark.parametrize(
     "changes",
-    [{"train__optimizer": "sgd"}, {"train__precision": "bf16-mixed"}, {"train__clip": 1.0}, {"train__ema": 0.5}],
+    [
+        {"train__optimizer": "sgd"},
+        {"train__optimizer": "adam"},
+        {"train__precision": "bf16-mixed"},
+        {"train__clip": 1.0},
+        {"train__ema": 0.5},
+    ],
 )
 def test_every_way_to_optimise_works(toy: Lake, recipe: MakeRecipe, run_dir: Path, changes: dict[str, object]) -> None:
     run = train(recipe(train__epochs=1, **changes), toy, run_dir, machine=CPU, say=quiet)
@@ -266,12 +277,97 @@ def test_unknown_devices_are_refused(name: str) -> None:
 @pytest.mark.parametrize(("schedule", "end"), [("cosine", 0.0), ("onecycle", 0.0), ("constant", 1.0)])
 def test_the_learning_rate_rises_then_follows_its_schedule(schedule: str, end: float) -> None:
     settings = Train(schedule=schedule, warmup=0.2)  # type: ignore[arg-type]  # a parametrised literal
-    factors = [lr_factor(settings, step / 100) for step in range(101)]
+    factors = [lr_factor(settings, step / 100, Length(100, 10)) for step in range(101)]
     assert factors[0] < 0.01
     assert factors[20] == pytest.approx(1)
     assert factors[-1] == pytest.approx(end, abs=1e-6)
     assert factors[:21] == sorted(factors[:21])
     assert factors[20:] == sorted(factors[20:], reverse=True)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "decay", "expected"),
+    [
+        ("step", {"factor": 0.5, "every_steps": 30}, [1, 1, 0.5, 0.25, 0.125]),
+        ("step", {"factor": 0.5, "every_epochs": 3}, [1, 1, 0.5, 0.25, 0.125]),
+        ("step", {"factor": 0.1, "at": [0.3, 0.6]}, [1, 1, 0.1, 0.01, 0.01]),
+        ("exponential", {"factor": 0.5, "every_steps": 30}, [1, 0.5 ** (29 / 30), 0.5, 0.25, 0.125]),
+        ("plateau", {"factor": 0.5, "patience": 3}, [1, 1, 1, 1, 1]),
+    ],
+)
+def test_decays_fall_on_their_steps(schedule: str, decay: dict[str, object], expected: list[float]) -> None:
+    settings = Train.model_validate({"schedule": schedule, "decay": decay, "warmup": 0})
+    found = [lr_factor(settings, step / 100, Length(100, 10)) for step in (0, 29, 30, 60, 90)]
+    assert found == pytest.approx(expected)
+
+
+def test_a_plateau_is_counted_from_the_last_better_epoch() -> None:
+    assert [plateaus(scores, 2) for scores in ([], [1], [1, 1, 1], [1, 1, 2, 2, 2], [1] * 6)] == [0, 0, 1, 1, 2]
+    assert [without_better(scores) for scores in ([], [1], [2, 1, 2], [1, 2])] == [0, 0, 2, 0]
+
+
+def test_steps_patience_and_plateaus_end_and_slow_a_run_and_survive_a_kill(
+    toy: Lake, recipe: MakeRecipe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert train(recipe(train__steps=6), toy, tmp_path / "steps", machine=CPU, say=quiet).metrics.shape[0] == 2
+    state = torch.load(tmp_path / "steps/last.ckpt", weights_only=True)
+    assert state["global_step"] == 6  # of 4 in an epoch
+    stuck = {"lr": 1e-12, "warmup": 0, "schedule": "plateau", "decay": {"factor": 0.5, "patience": 1}, "batch": 16}
+    chosen = recipe(train=stuck | {"epochs": 9, "patience": 2})
+    run = train(chosen, toy, tmp_path / "stuck", machine=CPU, say=quiet)
+    assert run.metrics["lr"].tolist() == [1e-12, 1e-12, 5e-13]
+    assert (run.facts.state, run.facts.best_epoch) == ("finished", 0)
+    with monkeypatch.context() as patch:  # killed after the last epoch, before the end was written
+        patch.setattr(fit, "_finish", lambda *_: (_ for _ in ()).throw(Interrupted))
+        with pytest.raises(Interrupted):
+            train(chosen, toy, tmp_path / "killed", machine=CPU, say=quiet)
+    train(chosen, toy, tmp_path / "killed", resume=True, machine=CPU, say=quiet)
+    assert comparable(tmp_path / "killed").equals(comparable(tmp_path / "stuck"))
+
+
+def test_groups_of_parameters_are_trained_apart(toy: Lake, recipe: MakeRecipe, run_dir: Path) -> None:
+    named = dict(network_for(recipe(), (32, 32)).named_parameters())
+    groups = [{"match": "heads.*", "lr_scale": 10}, {"match": "*.conv1.*", "weight_decay": 0}]
+    settings = recipe(train__groups=groups).train
+    made = {
+        (g["lr_scale"], g["weight_decay"]): g["params"] for g in optimizer_for(settings, named.items()).param_groups
+    }
+    assert made.keys() == {(10, 0.01), (10, 0), (1, 0.01), (1, 0)}
+    assert any(p is named["heads.au.weight"] for p in made[10, 0.01])
+    with pytest.raises(RecipeError, match=r"no parameter of its own for 'head\.\*'"):
+        train(recipe(train__groups=[{"match": "head.*"}]), toy, run_dir, machine=CPU, say=quiet)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"sampler": "quota", "quota": {"expression": 8, "au": 4}},
+        {"sampler": "aligned", "sets": ["va", "toy"]},
+        {"sampler": "alternating"},
+        {"sampler": "dataset_balanced", "epoch_share": 0.5},
+    ],
+)
+def test_every_sampler_trains(toy: Lake, recipe: MakeRecipe, run_dir: Path, changes: dict[str, object]) -> None:
+    settings = {"epochs": 1, "batch": 16, **changes}
+    assert train(recipe(train=settings), toy, run_dir, machine=CPU, say=quiet).facts.state == "finished"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"sampler": "quota"}, "go together"),
+        ({"sets": ["au"]}, "aligned or alternating"),
+        ({"sampler": "aligned", "sets": ["aus"]}, "did you mean au"),
+        ({"schedule": "step"}, "takes every_steps"),
+        ({"schedule": "cosine", "decay": {"every_steps": 3}}, "no period"),
+    ],
+)
+def test_samplers_and_schedules_that_do_not_fit_are_refused(
+    toy: Lake, recipe: MakeRecipe, run_dir: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises((RecipeError, UnknownNameError), match=message):
+        train(recipe(train=changes), toy, run_dir, machine=CPU, say=quiet)
+    assert not run_dir.exists()
 
 
 def test_colour_and_gray_crops_train_together(lake: Lake, recipe: MakeRecipe, run_dir: Path) -> None:
@@ -293,4 +389,4 @@ def test_stores_are_held_in_memory_where_all_processes_fit_and_else_shuffled_by_
     samples = prepare(recipe(), lake).train
     assert hold_in_memory(samples.stores)
     assert not hold_in_memory(samples.stores, processes=1 << 40)
-    assert order_for(recipe(), samples, blocks=True).blocks
+    assert order_for(recipe(), samples, Share(blocks=True)).share.blocks

@@ -18,6 +18,7 @@ from trainer.learner import Learner
 from trainer.loader import batch_at
 from trainer.network import network_for
 from trainer.recipe import Recipe
+from trainer.schedule import Length
 from trainer.settings import AuTask, ExpressionTask, Tasks
 from trainer.targets import Batch, Targets
 
@@ -45,7 +46,7 @@ def gradients(recipe: Recipe, batch: Batch) -> list[Tensor]:
     """Gradient of every parameter after the training step that Lightning would run."""
     torch.manual_seed(0)
     network = network_for(recipe, (32, 32))
-    learner = Learner(recipe, network, 10, batch.targets)
+    learner = Learner(recipe, network, Length(10, 10), batch.targets)
     losses = learner.step_losses(batch, epoch=0)
     torch.stack([learner.weight[task] * loss for task, loss in losses.items()]).sum().backward()
     return [torch.zeros(0) if p.grad is None else p.grad.clone() for p in network.parameters()]

@@ -16,7 +16,7 @@ from manifests.jpegs import encode
 from manifests.lake import Lake, LayerFacts
 from trainer.data import Samples, keys_of, prepare
 from trainer.loader import Buffers, ScoreLoader, TrainLoader, batch_at, prefetched
-from trainer.sampling import Order
+from trainer.sampling import Pooled, Share
 from trainer.targets import Batch
 
 from .conftest import MakeRecipe, Toy
@@ -63,7 +63,7 @@ def test_a_batch_from_jpeg_crops_is_that_of_raw_crops_within_the_loss_of_jpeg(to
 
 @pytest.mark.parametrize("blocks", [False, True])
 def test_an_epoch_gives_every_sample_once_and_epochs_differ(samples: Samples, blocks: bool) -> None:
-    loader = TrainLoader(samples, Order(len(samples), 10, 1, blocks=blocks))
+    loader = TrainLoader(samples, Pooled(len(samples), 10, 1, Share(blocks=blocks)))
     first = [b.index for b in loader]
     loader.sampler.set_epoch(1)
     second = [b.index for b in loader]
@@ -74,16 +74,16 @@ def test_an_epoch_gives_every_sample_once_and_epochs_differ(samples: Samples, bl
 
 
 def test_the_epoch_is_chosen_when_the_first_batch_is_asked_for(samples: Samples) -> None:
-    loader = TrainLoader(samples, Order(len(samples), 10, 1))
+    loader = TrainLoader(samples, Pooled(len(samples), 10, 1))
     waiting = iter(loader)
     loader.set_epoch(3)
-    expected = next(iter(Order(len(samples), 10, 1).batches(3)))
+    expected = next(iter(Pooled(len(samples), 10, 1).batches(3)))
     assert next(waiting).index.tolist() == expected.tolist()
     waiting.close()  # type: ignore[attr-defined]  # a generator
 
 
 def test_leaving_early_ends_the_threads(samples: Samples) -> None:
-    for _ in TrainLoader(samples, Order(len(samples), 4, 1)):
+    for _ in TrainLoader(samples, Pooled(len(samples), 4, 1)):
         break
     deadline = time.monotonic() + 5
     while any(t.name.startswith("batches") for t in threading.enumerate()) and time.monotonic() < deadline:
@@ -120,7 +120,7 @@ def test_a_buffer_is_used_again_only_when_its_batch_is_gone(samples: Samples) ->
 
 
 def test_batches_kept_by_the_caller_stay_as_they_were(samples: Samples) -> None:
-    kept = list(TrainLoader(samples, Order(len(samples), 4, 1)))
+    kept = list(TrainLoader(samples, Pooled(len(samples), 4, 1)))
     for batch in kept:
         assert torch.equal(batch.pixels, samples.gather(batch.index.numpy()))
 
@@ -132,7 +132,7 @@ def test_a_sample_drawn_again_is_augmented_anew(toy: Lake, recipe: MakeRecipe) -
     for world in (1, 2):
         seen: list[tuple[int, int]] = []
         for rank in range(world):
-            order = Order(len(samples), 16, 1, rank, world, False, weights)
+            order = Pooled(len(samples), 16, 1, Share(rank=rank, world=world), weights)
             for batch in TrainLoader(samples, order):
                 seen += zip(batch.index.tolist(), batch.keys.tolist(), strict=True)
         assert len({index for index, _ in seen}) < len(samples)
