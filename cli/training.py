@@ -223,12 +223,13 @@ def evaluate(
     if form is Form.json:
         say([scores.to_json().rstrip()])
     elif form is Form.csv:
-        show(_score_grid(scores), form)
+        show(score_grid(scores), form)
     else:
         say(scores.lines())
 
 
-def _score_grid(scores: Scores) -> Grid:
+def score_grid(scores: Scores) -> Grid:
+    """Every score as a row, those of subgroups too."""
     columns = ("dataset", "protocol", "role", "group", "metric", "variant", "value", "low", "high", "samples")
     rows = [
         (d.dataset, d.protocol, d.role, group, r.name, r.variant, r.value, *_bounds(r), r.rows_used)

@@ -108,3 +108,7 @@ class RunError(AffectError):
 
 class LabelRuleError(AffectError):
     """A relatedness table, or a way of deriving labels from it, that cannot be used."""
+
+
+class PredictionsError(AffectError):
+    """A file of predictions that cannot be scored as it is."""

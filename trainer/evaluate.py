@@ -17,7 +17,7 @@ from torch import nn
 
 from manifests.errors import ProtocolError, RunError, UnknownNameError
 from manifests.lake import Lake
-from manifests.protocols import KEYS, identity, leaks, protocol_layer, truth_sources
+from manifests.protocols import KEYS, identity, leaks, truth_sources
 from manifests.storage import storage_errors
 from trainer.augment import normalised, with_channels
 from trainer.data import Samples, open_stores, scored_samples, used_layers
@@ -28,12 +28,11 @@ from trainer.metrics.uncertainty import RESAMPLES
 from trainer.network import network_for
 from trainer.predictions import Predictions, to_table
 from trainer.recipe import Recipe
-from trainer.reporting import au_cut_of, group_scores, resampling_of
+from trainer.reporting import Asked, asked_metrics, dataset_scores
 from trainer.run import SCORES, WEIGHTS, Run, write_text
 from trainer.scores import WITHOUT_RELATED, DatasetScores, Scores
-from trainer.scoring import confusion_of, score
+from trainer.scoring import score
 from trainer.splits import SCORED, Mask, Part, roles_of
-from trainer.subgroups import ATTRIBUTES, subgroups
 
 
 def evaluate(
@@ -75,9 +74,6 @@ def evaluate(
     role = role or recipe.protocol.report
     if role not in SCORED:
         raise UnknownNameError("role to score", role, SCORED)
-    for attribute in by:
-        if attribute not in ATTRIBUTES:
-            raise UnknownNameError("attribute", attribute, ATTRIBUTES)
     names = list(datasets or [d.name for d in recipe.datasets])
     parts = {name: _part(recipe, lake, name, role) for name in names}
     if not allow_seen:
@@ -90,17 +86,16 @@ def evaluate(
         if not allow_changed:
             _check_unchanged(run, recipe, lake, name, truth)
         part = parts[name]
+        asked = Asked(name, recipe.protocol_of(name), recipe.protocol.fold, role, tuple(truth), tuple(by), resamples)
         if not len(part) and datasets is None and len(names) > 1:
             continue  # of several datasets that trained together, those without this role are not scored
         samples, lost = scored_samples(
             recipe, lake, name, part, truth, (0, open_stores(lake, [name], recipe.alignment))
         )
         _check_some(recipe, name, role, samples)
-        run.log_opening(
-            dataset=name, protocol=recipe.protocol_of(name), fold=recipe.protocol.fold, role=role, samples=len(samples)
-        )
+        run.log_opening(dataset=name, protocol=asked.protocol, fold=asked.fold, role=role, samples=len(samples))
         predictions = predict(network, recipe, samples, accelerator)
-        scores.append(_scores(run, recipe, lake, (name, role, truth), (samples, predictions, lost), (by, resamples)))
+        scores.append(_scores(run, recipe, lake, asked, (samples, predictions, lost)))
         tables[name] = to_table(samples.ids, recipe.tasks, predictions, samples.targets)
     if not scores:
         raise ProtocolError(f"no dataset of run {run.name} has samples with role {role}", then="--role val or test")
@@ -195,48 +190,23 @@ def _check_some(recipe: Recipe, dataset: str, role: str, samples: Samples) -> No
 
 
 def _scores(
-    run: Run,
-    recipe: Recipe,
-    lake: Lake,
-    asked: tuple[str, str, tuple[str, ...]],
-    found: tuple[Samples, Predictions, int],
-    how: tuple[Sequence[str], int],
+    run: Run, recipe: Recipe, lake: Lake, asked: Asked, found: tuple[Samples, Predictions, int]
 ) -> DatasetScores:
-    (dataset, role, truth), (samples, predictions, lost), (by, resamples) = asked, found, how
-    protocol = recipe.protocol_of(dataset)
-    copies, seen = _related(run, recipe, lake, dataset, samples.ids)
+    """The scores of a dataset, and those without what is related to what the run has seen."""
+    samples, predictions, lost = found
+    copies, seen = _related(run, recipe, lake, asked.dataset, samples.ids)
     itself = np.isin(samples.ids.astype(str), np.asarray(run.samples["sample_id"].to_pylist(), str))
     kept = ~(copies | seen)
-    more = protocol_layer(lake, dataset, protocol).facts.metrics
-    resampling = resampling_of(lake, dataset, samples.ids, resamples)
-    clean = score(recipe.tasks, predictions.at(kept), samples.targets.at(torch.from_numpy(kept)), more)
+    unrelated = predictions.at(kept), samples.targets.at(torch.from_numpy(kept))
+    clean = score(recipe.tasks, *unrelated, asked_metrics(lake, asked))
     detector = samples.stores[0].layer.facts.extra.get("detector", "")
-    return DatasetScores(
-        dataset=dataset,
-        protocol=protocol,
-        role=role,
-        fold=recipe.protocol.fold,
-        truth=truth,
-        samples=len(samples),
-        without_crop=lost,
+    everything = samples.ids, predictions, samples.targets
+    return replace(
+        dataset_scores(lake, asked, recipe.tasks, everything, (lost, "crop"), detector),
         copies=int(copies.sum()),
         seen=int(seen.sum()),
         trained=int(itself.sum()),
-        results=tuple(score(recipe.tasks, predictions, samples.targets, more, resampling)),
         clean=tuple(replace(r, variant=f"{r.variant} {WITHOUT_RELATED}".strip()) for r in clean),
-        confusion=confusion_of(recipe.tasks, predictions, samples.targets),
-        unit="" if resampling is None else resampling.unit,
-        au_cut=au_cut_of(recipe.tasks, lake, dataset, truth),
-        groups=tuple(
-            group
-            for attribute in by
-            for group in group_scores(
-                recipe.tasks,
-                (predictions, samples.targets),
-                attribute,
-                subgroups(lake, dataset, pa.array(samples.ids.tolist(), pa.string()), attribute, detector),
-            )
-        ),
     )
 
 

@@ -57,8 +57,8 @@ class Predictions:
 
         return cls(column("expression"), column("va"), column("au"), column("landmarks"))
 
-    def at(self, rows: npt.NDArray[np.bool_]) -> Predictions:
-        """The rows where `rows`, bool [N], is true."""
+    def at(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Predictions:
+        """The rows where `rows`, bool [N], is true, or the rows of these numbers, int64 [M]."""
         kept = [None if p is None else p[rows] for p in (self.expression, self.va, self.au, self.landmarks)]
         return Predictions(*kept)
 

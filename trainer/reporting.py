@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -11,13 +12,93 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
+from manifests.errors import UnknownNameError
 from manifests.lake import Lake
-from manifests.protocols import identity, units
+from manifests.protocols import identity, protocol_layer, units
+from trainer.metrics.uncertainty import RESAMPLES
 from trainer.predictions import Predictions
-from trainer.scores import GroupScores
-from trainer.scoring import Resampling, score
+from trainer.scores import DatasetScores, GroupScores
+from trainer.scoring import Resampling, confusion_of, score
 from trainer.settings import Tasks
+from trainer.splits import SCORED
+from trainer.subgroups import ATTRIBUTES, subgroups
 from trainer.targets import Targets
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Who is scored against what truth, and what is to be said of it.
+
+    Attributes:
+        dataset, protocol, fold, role: The samples.
+        truth: Label sources that the protocol accepts, in order.
+        by: Attributes whose subgroups are scored one by one too.
+        resamples: Draws for the intervals; 0: none.
+    """
+
+    dataset: str
+    protocol: str
+    fold: int | None
+    role: str
+    truth: tuple[str, ...]
+    by: tuple[str, ...] = ()
+    resamples: int = RESAMPLES
+
+    def __post_init__(self) -> None:
+        """Raises: UnknownNameError: A role that is never scored, or no such attribute."""
+        if self.role not in SCORED:
+            raise UnknownNameError("role to score", self.role, SCORED)
+        for attribute in self.by:
+            if attribute not in ATTRIBUTES:
+                raise UnknownNameError("attribute", attribute, ATTRIBUTES)
+
+
+def dataset_scores(
+    lake: Lake,
+    asked: Asked,
+    tasks: Tasks,
+    found: tuple[npt.NDArray[np.object_], Predictions, Targets],
+    missing: tuple[int, str],
+    detector: str = "",
+) -> DatasetScores:
+    """Every metric of N scored samples, with intervals, the AU cut and subgroups.
+
+    Args:
+        lake, asked: Who is scored.
+        tasks: What the predictions are of.
+        found: sample_id [N], their predictions and their truth.
+        missing: How many samples of the role are not scored, and what they lack.
+        detector: Faces layer that knows the sizes of faces.
+    """
+    ids, predictions, truth = found
+    resampling = resampling_of(lake, asked.dataset, ids, asked.resamples)
+    keys = pa.array(ids.tolist(), pa.string())
+    return DatasetScores(
+        dataset=asked.dataset,
+        protocol=asked.protocol,
+        role=asked.role,
+        fold=asked.fold,
+        truth=asked.truth,
+        samples=len(ids),
+        missing=missing[0],
+        lacking=missing[1],
+        results=tuple(score(tasks, predictions, truth, asked_metrics(lake, asked), resampling)),
+        confusion=confusion_of(tasks, predictions, truth),
+        unit="" if resampling is None else resampling.unit,
+        au_cut=au_cut_of(tasks, lake, asked.dataset, asked.truth),
+        groups=tuple(
+            group
+            for attribute in asked.by
+            for group in group_scores(
+                tasks, predictions, truth, (attribute, subgroups(lake, asked.dataset, keys, attribute, detector))
+            )
+        ),
+    )
+
+
+def asked_metrics(lake: Lake, asked: Asked) -> list[str]:
+    """What the papers of the protocol report beside the usual metrics."""
+    return protocol_layer(lake, asked.dataset, asked.protocol).facts.metrics
 
 
 def resampling_of(lake: Lake, dataset: str, ids: npt.NDArray[np.object_], resamples: int) -> Resampling | None:
@@ -43,10 +124,10 @@ def au_cut_of(tasks: Tasks, lake: Lake, dataset: str, truth: Sequence[str]) -> f
 
 
 def group_scores(
-    tasks: Tasks, found: tuple[Predictions, Targets], attribute: str, values: npt.NDArray[np.object_]
+    tasks: Tasks, predictions: Predictions, truth: Targets, grouped: tuple[str, npt.NDArray[np.object_]]
 ) -> list[GroupScores]:
-    """The usual metrics for each value of an attribute, values [N], in order."""
-    predictions, truth = found
+    """The usual metrics for each value of an attribute; `grouped` is its name and the value of each sample, [N]."""
+    attribute, values = grouped
     groups = []
     for value in sorted(set(values.tolist())):
         mine = values == value

@@ -37,21 +37,23 @@ class DatasetScores:
     truth: tuple[str, ...]
     """Label sources that the truth came from, in order."""
     samples: int
-    """Samples with this role that have a crop."""
-    without_crop: int
-    """Samples with this role that have none, and are not scored."""
-    copies: int
-    """Scored samples whose picture is identical to one that the protocol gives to training."""
-    seen: int
-    """Scored samples that share a person, clip or picture with one that this run trained on or chose by."""
-    trained: int
-    """Scored samples that this run itself trained on or chose its epoch by: 0 unless they were asked for."""
+    """Samples with this role that are scored."""
+    missing: int
+    """Samples with this role that are not scored, because they have no `lacking`."""
     results: tuple[MetricResult, ...]
     """Every metric over all scored samples."""
-    clean: tuple[MetricResult, ...]
-    """The same without `copies` and `seen`."""
     confusion: Confusion | None
     """Truth against prediction of the expression task."""
+    lacking: str = "crop"
+    """What a scored sample must have: a crop, or a prediction in somebody's file."""
+    copies: int = 0
+    """Scored samples whose picture is identical to one that the protocol gives to training."""
+    seen: int = 0
+    """Scored samples that share a person, clip or picture with one that this run trained on or chose by."""
+    trained: int = 0
+    """Scored samples that this run itself trained on or chose its epoch by: 0 unless they were asked for."""
+    clean: tuple[MetricResult, ...] = ()
+    """Every metric without `copies` and `seen`."""
     unit: str = ""
     """What was drawn whole for the intervals: subjects, sequences, duplicate groups or samples; "": no intervals."""
     au_cut: float | None = None
@@ -96,8 +98,8 @@ class Scores:
         for d in self.datasets:
             fold = "" if d.fold is None else f" fold {d.fold}"
             yield f"{d.dataset} {d.protocol}{fold} {d.role}: {d.samples:,} samples, truth {', '.join(d.truth)}"
-            if d.without_crop:
-                yield f"  {d.without_crop:,} more have no crop and are not scored"
+            if d.missing:
+                yield f"  {d.missing:,} more have no {d.lacking} and are not scored"
             if d.copies:
                 yield f"  {d.copies:,} are pixel-identical to a training picture of the protocol"
             if d.seen:
@@ -110,10 +112,11 @@ class Scores:
             if intervals:
                 drawn = f"{intervals[0].resamples:,} draws of {intervals[0].clusters:,} {d.unit}"
                 yield f"  intervals of {intervals[0].level:.0%}: {drawn}"
-            for result, clean in zip(d.results, d.clean, strict=True):
-                if result.flags == ("empty",):
-                    continue  # the dataset does not label this task
-                yield f"  {_line(result)}{f'  ({clean.value:.4f} without related)' if d.copies or d.seen else ''}"
+            related = d.copies or d.seen
+            clean = [f"  ({r.value:.4f} without related)" if related else "" for r in d.clean]
+            for result, other in zip(d.results, clean or [""] * len(d.results), strict=True):
+                if result.flags != ("empty",):  # the dataset labels this task
+                    yield f"  {_line(result)}{other}"
             for name, recall, count in d.recalls():
                 yield f"  recall {name:10} {'-' if math.isnan(recall) else f'{recall:.3f}'}  n {count:,}"
             yield from _by_group(d.groups)

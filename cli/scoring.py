@@ -1,0 +1,76 @@
+"""affect score: anybody's predictions, by the protocols and metrics that runs are scored by."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.examples import with_examples
+from cli.printing import Csv, Form, Json, form_of, say, show
+from cli.session import session
+from cli.training import score_grid
+
+
+@with_examples(
+    ("affect score openface.csv -d disfa --protocol 3fold --fold 0", "another tool's AUs"),
+    ("affect score theirs.parquet -d rafdb --protocol official --by gender", ""),
+)
+def score(
+    context: typer.Context,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Predictions, as CSV or Parquet.")],
+    dataset: Annotated[str, typer.Option("--dataset", "-d", metavar="NAME", help="Dataset in the lake.")],
+    protocol: Annotated[str, typer.Option("--protocol", metavar="NAME", help="Protocol to score by.")],
+    fold: Annotated[
+        int | None, typer.Option("--fold", metavar="N", min=0, help="Fold of a folded protocol.", show_default="none")
+    ] = None,
+    role: Annotated[str, typer.Option("--role", metavar="ROLE", help="val or test.")] = "test",
+    skip_missing: Annotated[
+        bool, typer.Option("--skip-missing", help="Score although some samples have no prediction; says how many.")
+    ] = False,
+    by: Annotated[
+        str,
+        typer.Option("--by", metavar="NAMES", help="Also by subgroup: gender, age, ethnicity, face_size; with commas."),
+    ] = "",
+    resamples: Annotated[
+        int | None,
+        typer.Option(
+            "--resamples", metavar="N", min=0, help="Draws for the intervals; 0: no intervals.", show_default="2000"
+        ),
+    ] = None,
+    as_json: Json = False,
+    as_csv: Csv = False,
+) -> None:
+    """Score anybody's predictions. Truth comes only from the sources that the protocol names.
+
+    One row per sample, found by the column `sample_id`, or by `path` (and `frame` for videos).
+
+    Expression: `expression` (a name), or `p_<class>` (probabilities of all classes).
+
+    Valence and arousal: `valence` and `arousal`, -1 to 1. Action units: `p_auNN`, `auNN` or `AUNN_c`, 0 to 1.
+
+    Landmarks: `x_0` ... `x_67` and `y_0` ... `y_67`, pixels of the source picture. Other columns are left alone.
+    """
+    form = form_of(as_json, as_csv)
+    lake = session(context).lake()
+    from trainer.metrics.uncertainty import RESAMPLES
+    from trainer.score_file import score_file
+
+    scores = score_file(
+        file,
+        lake,
+        dataset,
+        protocol,
+        fold=fold,
+        role=role,
+        skip_missing=skip_missing,
+        by=[name.strip() for name in by.split(",") if name.strip()],
+        resamples=RESAMPLES if resamples is None else resamples,
+    )
+    if form is Form.json:
+        say([scores.to_json().rstrip()])
+    elif form is Form.csv:
+        show(score_grid(scores), form)
+    else:
+        say(scores.lines())

@@ -1,0 +1,128 @@
+"""Anybody's predictions are scored as those of a run are, and nothing in the file is taken for truth."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from manifests.errors import PredictionsError, ProtocolError, UnknownNameError
+from manifests.lake import Lake
+from manifests.layer import LayerFacts
+from manifests.vocabulary import EXPRESSIONS, au_column
+from trainer.score_file import score_file
+
+from .conftest import AUS, Toy
+
+TEST = range(80, 96)
+TOY = Toy()
+
+
+def predicted(**changes: object) -> pd.DataFrame:
+    """The truth of the toy's test part, as a file of predictions."""
+    labels = TOY.labels["human"]
+    frame = pd.DataFrame(
+        {"sample_id": TOY.ids, **{name: labels[name] for name in ("expression", "valence", "arousal")}}
+    )
+    points = np.array(labels["landmarks"]).reshape(-1, 68, 2)
+    more = {au_column(au): labels[au_column(au)] for au in AUS}
+    more |= {f"{axis}_{p}": points[:, p, i] for i, axis in enumerate("xy") for p in range(68)}
+    return pd.concat([frame, pd.DataFrame(more)], axis=1).iloc[list(TEST)].assign(**changes)
+
+
+def scored(lake: Lake, frame: pd.DataFrame, path: Path, **how: object) -> dict[str, float]:
+    frame.to_csv(path, index=False)
+    (found,) = score_file(path, lake, "toy", "official", resamples=0, **how).datasets  # type: ignore[arg-type]
+    return {r.name: r.value for r in found.results}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "theirs.csv"
+
+
+def test_the_truth_itself_scores_full_marks_in_every_task(toy: Lake, file: Path) -> None:
+    scores = scored(toy, predicted(), file)
+    assert {name: scores[name] for name in ("top1", "uar", "p_va", "au_f1", "nme_io")} == {
+        "top1": 1, "uar": 1, "p_va": pytest.approx(1), "au_f1": 1, "nme_io": pytest.approx(0, abs=1e-6)
+    }  # fmt: skip
+
+
+def test_order_spelling_and_other_columns_do_not_matter(toy: Lake, file: Path) -> None:
+    spelt = {"neutral": "Neutral", "happiness": "happy", "sadness": "Sad", "surprise": "Suprise", "fear": "FEAR"}
+    frame = predicted(expression=lambda f: f["expression"].replace(spelt), note="x").sample(frac=1, random_state=0)
+    assert scored(toy, frame, file)["top1"] == 1
+    renamed = predicted().rename(columns={au_column(au): f"AU{au:02d}_c" for au in AUS})
+    assert scored(toy, renamed, file)["au_f1"] == 1
+
+
+def test_probabilities_of_classes_are_predictions_too(toy: Lake, file: Path) -> None:
+    chances = {f"p_{name}": (predicted()["expression"] == name) * 0.4 + 0.1 for name in EXPRESSIONS[:7]}
+    wrong = predicted(**chances, expression="neutral")
+    assert scored(toy, wrong, file)["top1"] == 1
+
+
+def test_rows_are_found_by_path_too(lake: Lake, file: Path) -> None:
+    TOY.publish(lake)
+    table = lake.read("toy", "samples")
+    paths = pa.array([f"pictures/{i}.png" for i in range(len(table))])
+    with lake.publish("toy", command="test") as step:
+        step.write("samples", "", table.set_column(table.column_names.index("path"), "path", paths))
+        step.write("labels", "human", lake.read("toy", "labels/human"), parents=["samples"])
+        step.write("protocols", "official", lake.read("toy", "protocols/official"), LayerFacts(truth=["human"]),
+                   ["samples"])  # fmt: skip
+    frame = predicted(path=[f"pictures/{i}.png" for i in TEST]).drop(columns="sample_id")
+    assert scored(lake, frame, file)["top1"] == 1
+    absolute = predicted(path=[str(lake.root("toy") / f"pictures/{i}.png") for i in TEST]).drop(columns="sample_id")
+    assert scored(lake, absolute, file)["top1"] == 1
+
+
+def test_missing_predictions_are_refused_or_counted(toy: Lake, file: Path) -> None:
+    with pytest.raises(PredictionsError, match="3 of 16 samples of role test have no prediction"):
+        scored(toy, predicted().iloc[3:], file)
+    predicted().iloc[3:].to_csv(file, index=False)
+    scores = score_file(file, toy, "toy", "official", skip_missing=True, resamples=0)
+    assert "  3 more have no prediction and are not scored" in list(scores.lines())
+    assert scores.datasets[0].samples == 13
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.assign(sample_id="toy/nobody"), "16 of 16 rows .* name no sample of toy"),
+        (lambda f: pd.concat([f, f.iloc[:1]]), "predicts a sample twice"),
+        (lambda f: f[["sample_id"]], "holds no predictions"),
+        (lambda f: f.drop(columns="sample_id"), "does not say which sample"),
+        (lambda f: f.drop(columns="arousal"), "only valence"),
+        (lambda f: f.assign(valence="high"), "valence of"),
+        (lambda f: f.assign(valence=[None, *f["valence"][1:]]), "no number in 1 rows, the first of them row 1"),
+        (lambda f: f.assign(expression="bored"), "bored"),
+        (lambda f: f.assign(au12=3), "action-unit probability"),
+    ],
+)
+def test_what_is_no_prediction_is_refused_with_a_word(toy: Lake, file: Path, change: object, message: str) -> None:
+    with pytest.raises(Exception, match=message) as caught:
+        scored(toy, change(predicted()), file)  # type: ignore[operator]
+    assert type(caught.value).__name__ in ("PredictionsError", "MetricInputError")
+
+
+def test_a_file_that_is_none_is_refused(toy: Lake, file: Path) -> None:
+    with pytest.raises(PredictionsError, match="does not exist"):
+        score_file(file, toy, "toy", "official")
+    file.with_suffix(".parquet").write_bytes(b"no parquet")
+    with pytest.raises(PredictionsError, match="cannot be read"):
+        score_file(file.with_suffix(".parquet"), toy, "toy", "official")
+
+
+def test_truth_that_a_rule_made_is_refused_and_so_is_a_role_that_is_never_scored(toy: Lake, file: Path) -> None:
+    with toy.publish("toy", command="test") as step:
+        step.write("protocols", "bad", toy.read("toy", "protocols/official"), LayerFacts(truth=["co-du2014"]),
+                   ["samples"])  # fmt: skip
+    predicted().to_csv(file, index=False)
+    with pytest.raises(ProtocolError, match="co-du2014"):
+        score_file(file, toy, "toy", "bad")
+    with pytest.raises(UnknownNameError, match="train"):
+        score_file(file, toy, "toy", "official", role="train")

@@ -1,0 +1,103 @@
+"""Scores of predictions that come from a file, by the protocols, truth and metrics that runs are scored by."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from manifests.errors import PredictionsError, ProtocolError
+from manifests.lake import Lake
+from manifests.protocols import faces_layers, roles, truth_sources
+from manifests.query import manifest_table
+from trainer.external import read_predictions, rows_of
+from trainer.labels import columns_of, targets_of
+from trainer.metrics.uncertainty import RESAMPLES
+from trainer.reporting import Asked, dataset_scores
+from trainer.scores import Scores
+from trainer.settings import Tasks
+from trainer.targets import Targets
+
+_IN_PLACE = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
+"""Landmarks of files are pixels of the source picture, as the truth is."""
+
+
+def score_file(
+    path: str | Path,
+    lake: Lake,
+    dataset: str,
+    protocol: str,
+    *,
+    fold: int | None = None,
+    role: str = "test",
+    skip_missing: bool = False,
+    by: Sequence[str] = (),
+    resamples: int = RESAMPLES,
+) -> Scores:
+    """Score a file of predictions (`trainer.external` has its columns) on a role of a protocol.
+
+    Args:
+        path: CSV or Parquet.
+        lake, dataset, protocol, fold, role: Who is scored, against what truth.
+        skip_missing: Score although some samples have no prediction; the scores say how many.
+        by, resamples: As for `trainer.evaluate.evaluate`.
+
+    Raises:
+        PredictionsError: See `read_predictions`; or samples of the role have no prediction.
+        ProtocolError: The protocol accepts truth that a rule or a network made, or nothing has that role.
+        UnknownNameError, StaleLayerError: As for `evaluate`.
+    """
+    asked = Asked(dataset, protocol, fold, role, truth_sources(lake, dataset, protocol), tuple(by), resamples)
+    external = read_predictions(path, lake, dataset)
+    ids, allowed = _scored_ids(lake, asked, external.tasks)
+    row = rows_of(external, ids)
+    missing = int((row < 0).sum())
+    if missing and not skip_missing:
+        raise PredictionsError(
+            f"{missing:,} of {len(ids):,} samples of role {role} have no prediction in {path}",
+            found="none for " + ", ".join(ids[row < 0][:3].tolist()),
+            expected="a row for every sample that is scored",
+            then="--skip-missing scores the others, and says so",
+        )
+    kept = row >= 0
+    ids, allowed = ids[kept], allowed[kept]
+    targets = _truth(lake, asked, external.tasks, ids, allowed)
+    found = ids, external.predictions.at(row[kept]), targets
+    scores = dataset_scores(lake, asked, external.tasks, found, (missing, "prediction"), _detector(lake, dataset))
+    return Scores(Path(path).name, -1, (scores,))
+
+
+def _scored_ids(lake: Lake, asked: Asked, tasks: Tasks) -> tuple[npt.NDArray[np.object_], npt.NDArray[np.bool_]]:
+    """sample_id [N] of the role, sorted, and for which tasks it holds, bool [N, T]."""
+    named = [
+        roles(lake, asked.dataset, asked.protocol, task=task, fold=asked.fold).filter(pc.field("role") == asked.role)
+        for task in tasks.names
+    ]
+    ids = pa.concat_arrays([table["sample_id"].combine_chunks() for table in named]).unique().sort()
+    if not len(ids):
+        raise ProtocolError(
+            f"protocol {asked.protocol} of {asked.dataset} has no sample with role {asked.role}",
+            then="--role val, or another --fold",
+        )
+    allowed = [np.asarray(pc.is_in(ids, value_set=table["sample_id"].combine_chunks())) for table in named]
+    return np.array(ids.to_pylist(), object), np.stack(allowed, 1)
+
+
+def _truth(
+    lake: Lake, asked: Asked, tasks: Tasks, ids: npt.NDArray[np.object_], allowed: npt.NDArray[np.bool_]
+) -> Targets:
+    columns = ["sample_id", *columns_of(tasks)]
+    table = manifest_table(lake, [asked.dataset], columns, sources=asked.truth)
+    at = pc.index_in(pa.array(ids.tolist(), pa.string()), value_set=table["sample_id"].combine_chunks())
+    in_place = np.broadcast_to(np.array(_IN_PLACE, np.float32), (len(ids), 2, 3))
+    return targets_of(table.take(at), tasks, allowed, in_place)
+
+
+def _detector(lake: Lake, dataset: str) -> str:
+    """A faces layer that looked for faces, if there is one: it knows their sizes."""
+    names = [layer.name for layer in faces_layers(lake, dataset) if layer.name != "whole"]
+    return names[0] if names else ""
