@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +15,7 @@ from cli.examples import with_examples
 from cli.printing import note, say
 from cli.progress import Advance, progress
 from cli.session import session
+from manifests.errors import AffectError
 
 if TYPE_CHECKING:
     from affectdata.faces.align import AlignProgress
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
     ("affect align", "every dataset of the lake, to arcface112"),
     ("affect align rafdb --to fbn96 --detector yunet", "one dataset, another geometry"),
     ("affect align fer2013 --to resize48 --gray", "pictures that are cut-out faces already"),
+    ("affect align affwild2 --every 5 --where \"split = 'train'\"", "some of the samples"),
+    ("affect align affwild2 --shard 2/8", "a share of the chunks, on one of eight machines"),
+    ("affect align affwild2 --engine ray --address head:6379", "the same on a Ray cluster"),
 )
 def align(
     context: typer.Context,
@@ -64,8 +70,42 @@ def align(
     workers: Annotated[
         int | None, typer.Option("--workers", metavar="N", min=1, help="Threads.", show_default="one per core")
     ] = None,
+    batch: Annotated[
+        int | None,
+        typer.Option("--batch", metavar="N", min=1, help="Faces a network looks at together.", show_default="32"),
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="NAME", help="Of networks: cpu, cuda ...", show_default="cpu")
+    ] = None,
+    landmarks: Annotated[
+        str | None,
+        typer.Option("--landmarks", metavar="NAME", help="Also 68 points: fan, onnx:PATH, or the dataset's: dataset."),
+    ] = None,
+    where: Annotated[
+        str | None, typer.Option("--where", metavar="EXPR", help="Only samples for which this holds.")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="NAME", help="Only samples of this selection; repeatable.")
+    ] = None,
+    exclude: Annotated[
+        list[str] | None, typer.Option("--exclude", metavar="NAME", help="No samples of this selection; repeatable.")
+    ] = None,
+    every: Annotated[
+        int | None, typer.Option("--every", metavar="N", min=1, help="Of videos, every N-th frame that is a sample.")
+    ] = None,
+    all_frames: Annotated[bool, typer.Option("--all-frames", hidden=True, help="Refused; says why.")] = False,
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="N", min=1, help="Only the first N samples, to try out.")
+    ] = None,
+    shard: Annotated[
+        str | None,
+        typer.Option("--shard", metavar="I/N", help="Make every N-th chunk; a run without it publishes them all."),
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option("--engine", metavar="NAME", help="threads or ray.", show_default="threads")
+    ] = None,
+    address: Annotated[
+        str | None, typer.Option("--address", metavar="HOST:PORT", help="Of the Ray cluster; none: this machine.")
     ] = None,
 ) -> None:
     """Find faces, bring them into one geometry and pack the crops. Resumes where it was stopped."""
@@ -74,10 +114,18 @@ def align(
     from affectdata.faces.sheet import write_sheet
 
     lake = session(context).lake()
+    if all_frames:
+        raise AffectError(
+            "align: frames without a sample have no name in the lake, so no crop of theirs can be published",
+            then="leave --all-frames out: every frame that is a sample is aligned, labelled or not",
+        )
     if preview is not None:
         check_place(preview)
     given: dict[str, Any] = {"no_face": no_face, "max_side": max_side, "score": score}
     given |= {"workers": workers, "limit": limit, "gray": gray, "ignore_space": ignore_space}
+    given |= {"batch": batch, "device": device, "landmarks": landmarks, "where": where, "every": every}
+    given |= {"only": tuple(only or ()), "exclude": tuple(exclude or ()), "engine": engine, "address": address}
+    given |= {"shard": None if shard is None else share(shard)}
     options = AlignOptions(**{name: value for name, value in given.items() if value is not None})
     for name in dataset or lake.datasets():
         with progress() as advance:
@@ -90,19 +138,34 @@ def align(
             note(f"{write_sheet(lake, name, to, sheet)} crops drawn on {sheet}")
 
 
+def share(text: str) -> tuple[int, int]:
+    """`2/8` as (2, 8).
+
+    Raises:
+        AffectError: It is no such pair.
+    """
+    match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
+    if match is None:
+        raise AffectError("align: --shard", found=text, expected="I/N, such as 2/8")
+    return int(match[1]), int(match[2])
+
+
 _WORTH_TELLING = 10**8
 """Disk need from which on it is told before it is taken, bytes."""
 
 
 def _teller(dataset: str, advance: Advance) -> Callable[[AlignProgress], None]:
-    """Say what disk a run needs before it takes it, then how far it is."""
-    told = False
+    """Say what disk a run needs before it takes it, then how far it is and how fast."""
+    begun: float | None = None
 
     def tell(now: AlignProgress) -> None:
-        nonlocal told
-        if not told and now.disk.need >= _WORTH_TELLING:
-            note(f"{dataset}: {now.disk}")
-        told = True
-        advance(f"align {dataset}", now.done, now.total)
+        nonlocal begun
+        if begun is None:
+            begun = time.monotonic()
+            if now.disk.need >= _WORTH_TELLING:
+                note(f"{dataset}: {now.disk}")
+        seconds = time.monotonic() - begun
+        rate = f"{(now.done - now.before) / seconds:.0f} faces/s, " if seconds > 1 else ""
+        advance(f"align {dataset}", now.done, now.total, f"{rate}{now.done - now.crops} without a crop")
 
     return tell

@@ -18,6 +18,7 @@ POINTS = {
     "dataset-swapped": "the dataset points to the new generation, old ones not pruned",
     "generations-pruned": "old generations removed, scratch not removed",
     "manifest-written": "a resolved manifest written beside its place in the cache, not renamed",
+    "chunks-taken": "align: chunks of the published layers taken over, no other begun",
     "chunk-pixels-written": "align: crops of one chunk written and synced, not renamed",
     "chunk-renamed": "align: one chunk finished, the next not begun",
     "predictions-written": "pseudo-label: predictions of one part written and synced, not renamed",

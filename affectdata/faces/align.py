@@ -1,4 +1,4 @@
-"""The align engine: pictures to a faces layer and packed crops, on threads, resumable, in one publication."""
+"""The align engine: pictures to a faces layer and packed crops, resumable, in one publication."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,30 +16,41 @@ import pyarrow.compute as pc
 from filelock import FileLock, Timeout
 
 from affectdata.faces.alignments import Alignment, Needs, alignment
-from affectdata.faces.detectors import FOUND, DetectorSettings, detector
-from affectdata.faces.hints import read_hints
-from affectdata.faces.packing import packed
-from affectdata.faces.plan import MEDIA_COLUMNS, AlignOptions, DiskNeed, Plan
-from affectdata.faces.work import Media, Outcome, Worker
+from affectdata.faces.chosen import chosen
+from affectdata.faces.detectors import FOUND
+from affectdata.faces.earlier import Earlier
+from affectdata.faces.hints import read_hints, with_landmarks
+from affectdata.faces.making import Crew, Job, Told, make
+from affectdata.faces.options import AlignOptions
+from affectdata.faces.plan import Chunk, DiskNeed, Plan
 from manifests.crops import shard_name
 from manifests.errors import AffectError, LakeBusyError
 from manifests.killpoints import reach
 from manifests.lake import Lake
 from manifests.layer import ROW_GROUP
 
-__all__ = ["AlignOptions", "AlignProgress", "AlignSummary", "align", "default_detector"]
+_STATS = 8
+"""Threads that ask for the sizes of media: a network disk answers several at once."""
 
-_TASK = 16
-"""Samples that one thread takes at a time."""
+__all__ = ["AlignOptions", "AlignProgress", "AlignSummary", "align", "default_detector"]
 
 
 @dataclass(frozen=True)
 class AlignProgress:
-    """Where a run stands: samples done of all (earlier runs included), crops made, disk that it needs at most."""
+    """Where a run stands.
+
+    Attributes:
+        done: Samples that are done, earlier runs included.
+        total: Samples of the run.
+        crops: Those that have a crop.
+        before: Samples that were done when this run began.
+        disk: Disk that it needs at most.
+    """
 
     done: int
     total: int
     crops: int
+    before: int
     disk: DiskNeed
 
 
@@ -48,9 +59,13 @@ class AlignSummary:
     """What a run has done.
 
     Attributes:
+        samples: Samples of the run.
+        crops: Those that have a crop.
         statuses: Status of the faces layer -> samples.
-        resumed: Samples that an interrupted run had finished before.
+        resumed: Samples that an interrupted run, or another shard, had finished before.
+        kept: Samples whose crops were taken over from the published ones.
         unchanged: True where everything was aligned and fresh, and nothing was done.
+        shard: Which share of the chunks was made, where nothing was published.
     """
 
     dataset: str
@@ -60,7 +75,9 @@ class AlignSummary:
     crops: int
     statuses: dict[str, int]
     resumed: int = 0
+    kept: int = 0
     unchanged: bool = False
+    shard: tuple[int, int] | None = None
 
     def lines(self) -> list[str]:
         """The summary in words."""
@@ -68,8 +85,12 @@ class AlignSummary:
         if self.unchanged:
             return [f"{head} (detector {self.detector}): already aligned and fresh, nothing to do"]
         others = [f"  {count:>9}  {status}" for status, count in self.statuses.items() if status != FOUND]
-        resumed = [f"  {self.resumed:>9}  taken over from an interrupted run"] if self.resumed else []
-        return [f"{head} (detector {self.detector})", *others, *resumed]
+        counts = ((self.resumed, "taken over from an interrupted run"), (self.kept, "taken over from the crops before"))
+        if self.shard is not None:
+            i, n = self.shard
+            head = f"{self.dataset}: shard {i}/{n} of crops/{self.alignment} is finished: {self.samples} samples"
+            others = ["  nothing is published until the same command has run without --shard"]
+        return [f"{head} (detector {self.detector})", *others, *(f"  {n:>9}  {what}" for n, what in counts if n)]
 
 
 Progress = Callable[[AlignProgress], None]
@@ -91,51 +112,64 @@ def align(
 ) -> AlignSummary:
     """Cut the face of every sample of a dataset out and pack the crops; writes `faces/<detector>` and `crops/<name>`.
 
-    Samples are taken in order of sample_id, chunk by chunk. Finished chunks survive a kill or a full disk, and the
-    next run with the same options goes on behind them; the result is the same, byte for byte. A picture that cannot
-    be read, or in which no face is found, gets a status in the faces layer and no crop.
+    With a landmarker also `labels/landmarks-<model>`. Samples are taken in order of sample_id, chunk by chunk.
+    Finished chunks survive a kill or a full disk, and the next run goes on behind them; chunks whose samples, media
+    and options are those of the published crops are taken over, so samples that were added cost only the chunks they
+    lie in. The result is the same, byte for byte, as that of one run from scratch. A picture that cannot be read, or
+    in which no face is found, gets a status in the faces layer and no crop.
 
     Args:
         alignment: See `affectdata.faces.alignments.alignment`.
-        detector: `dataset`, `yunet` or `whole`; None: `default_detector`.
-        progress: Called before the first chunk (so that the disk need is known before it is taken) and after each.
+        detector: `dataset`, `yunet`, `sfd` or `whole`; None: `default_detector`.
+        progress: Called before the first sample (so that the disk need is known before it is taken) and after some.
 
     Raises:
-        UnknownNameError: No such dataset, alignment, detector or policy.
-        AffectError: The detector gives no points and the alignment needs them.
+        UnknownNameError: No such dataset, alignment, detector, landmarker, policy or selection.
+        AffectError: The detector gives no points and the alignment needs them; no sample is left.
         LakeError: Other crops, or a protocol, were made with the faces that this run would replace.
-        WeightsError: The detector's weights are not to be had.
+        WeightsError: Weights are not to be had.
         StorageError: The crops do not fit on the disk.
         LakeBusyError: Another process makes the same crops, or writes the dataset.
         StaleLayerError: The dataset was ingested again while this ran.
     """
-    plan = _plan(
-        lake, dataset, alignment, detector or default_detector(alignment), (options or AlignOptions()).checked()
-    )
+    o = (options or AlignOptions()).checked()
+    plan = _plan(lake, dataset, alignment, detector or default_detector(alignment), o)
     done = _unchanged(plan)
     if done is not None:
         return done
-    plan.refuse_lost_layers()
     folder = lake.work(dataset, plan.step)
     with _alone(folder, plan):
-        _remove_other_runs(folder, plan)
-        resumed = _make_chunks(plan, folder, progress)
+        if o.shard is None:
+            _remove_other_runs(folder, plan)
+        share = plan.ranges if o.shard is None else plan.ranges[o.shard[0] - 1 :: o.shard[1]]
+        with ThreadPoolExecutor(_STATS) as pool:
+            chunks = list(pool.map(lambda rows: plan.chunk(rows, folder), share))
+        if o.shard is None:
+            plan.refuse_lost_layers(chunks)
+            _remove_other_chunks(folder, chunks)
+        resumed, kept = _make_chunks(plan, chunks, progress)
         reach("chunks-done")
-        statuses, crops = _publish(plan, folder)
-    return AlignSummary(dataset, alignment, plan.detector.name, plan.samples.num_rows, crops, statuses, resumed)
+        names = plan.dataset, plan.alignment.name, plan.detector.name
+        if o.shard is not None:
+            samples = sum(len(chunk.rows) for chunk in chunks)
+            return AlignSummary(*names, samples, _crops(chunks), {}, resumed, kept, shard=o.shard)
+        crops = _crops(chunks)
+        statuses = _publish(plan, chunks, folder)
+    return AlignSummary(*names, plan.samples.num_rows, crops, statuses, resumed, kept)
 
 
 def _plan(lake: Lake, dataset: str, name: str, detector_name: str, options: AlignOptions) -> Plan:
     target: Alignment = alignment(name)
     lake.layer(dataset, "samples")
-    finder = detector(detector_name, DetectorSettings(options.max_side, options.score))
-    if target.needs is not Needs.NOTHING and not finder.gives_points:
+    worker = Crew(lake.root(dataset), target, detector_name, options).worker()
+    finder, marker = worker.detector, worker.landmarker
+    if target.needs is Needs.FIVE_POINTS and not finder.gives_points and marker is None:
         raise AffectError(
             f"alignment {name} needs five points, and detector {finder.name} gives none",
             then=f"affect align {dataset} --alignment {name} --detector yunet, or --alignment resize{target.width}",
         )
     fingerprints = lake.fingerprints(dataset)
-    samples = lake.read(dataset, "samples", MEDIA_COLUMNS)
+    taken = chosen(lake, dataset, options)
     hints = read_hints(lake, dataset, landmarks=finder.name == "dataset")
     if (
         finder.name == "dataset"
@@ -146,33 +180,45 @@ def _plan(lake: Lake, dataset: str, name: str, detector_name: str, options: Alig
             f"{dataset} gives no picture all five points, and no landmarks",
             then=f"affect align {dataset} --detector yunet",
         )
-    if options.limit is not None and options.limit < samples.num_rows:
-        samples = samples.slice(0, options.limit)
-    else:
-        options = replace(options, limit=None)
-    return Plan(lake, dataset, target, finder, options, samples, hints, fingerprints)
+    if marker is None and target.needs is Needs.LANDMARKS:
+        hints = with_landmarks(hints, lake, dataset)
+        if not hints.landmark_layers:
+            raise AffectError(
+                f"alignment {name} needs 68 points, and {dataset} gives none",
+                then=f"affect align {dataset} --alignment {name} --landmarks fan",
+            )
+    return Plan(lake, dataset, target, finder, marker, options, taken, hints.taken(taken.rows), fingerprints)
 
 
 def _unchanged(plan: Plan) -> AlignSummary | None:
     """The summary of an earlier run, if its layers are there, fresh, and made exactly like this one's would be."""
-    crops, faces = f"crops/{plan.alignment.name}", f"faces/{plan.detector.name}"
     layers = {layer.key: layer for layer in plan.lake.layers(plan.dataset) if not layer.stale}
-    if crops not in layers or faces not in layers or layers[crops].facts.extra.get("key") != plan.key:
+    wanted = {plan.crops_layer: plan.crops_key}
+    if plan.landmarker is not None:
+        wanted[plan.landmarks_layer] = plan.landmarks_key
+    if any(key not in layers or layers[key].facts.extra.get("key") != made for key, made in wanted.items()):
         return None
-    statuses = _counted(plan.lake.read(plan.dataset, faces, ["status"]))
+    statuses = _counted(plan.lake.read(plan.dataset, plan.faces_layer, ["status"]))
     names = plan.dataset, plan.alignment.name, plan.detector.name
-    return AlignSummary(*names, plan.samples.num_rows, layers[crops].rows, statuses, unchanged=True)
+    return AlignSummary(*names, plan.samples.num_rows, layers[plan.crops_layer].rows, statuses, unchanged=True)
 
 
 @contextmanager
 def _alone(folder: Path, plan: Plan) -> Iterator[None]:
-    """Hold the scratch folder against another process that runs the same command."""
-    lock = FileLock(folder / "lock", timeout=0)
+    """Hold the scratch folder against another process that runs the same command; shards hold only their share."""
+    shard = plan.options.shard
+    mine = "lock" if shard is None else "lock-{}-of-{}".format(*shard)
+    lock = FileLock(folder / mine, timeout=0)
     try:
         lock.acquire()
+        for other in sorted(folder.glob("lock*") if shard is None else [folder / "lock"]):
+            if other.name != mine:
+                with FileLock(other, timeout=0 if shard is None else 1):  # shards look at once, each for a moment
+                    pass
     except Timeout:
+        lock.release()
         raise LakeBusyError(
-            f"crops/{plan.alignment.name} of {plan.dataset} are being made by another process",
+            f"{plan.crops_layer} of {plan.dataset} are being made by another process",
             then="wait until it has finished",
         ) from None
     try:
@@ -182,92 +228,100 @@ def _alone(folder: Path, plan: Plan) -> Iterator[None]:
 
 
 def _remove_other_runs(folder: Path, plan: Plan) -> None:
-    """Free the disk that abandoned runs of the same crops with other options or older samples hold."""
+    """Free the disk that abandoned runs of the same crops with other options hold."""
     for other in folder.parent.glob(f"align-{plan.detector.name}-{plan.alignment.name}-*"):
         if other == folder:
             continue
-        lock = FileLock(other / "lock", timeout=0)
+        locks = [FileLock(file, timeout=0) for file in (other / "lock", *other.glob("lock-*"))]
         try:
-            with lock:
-                shutil.rmtree(other, ignore_errors=True)
+            for lock in locks:
+                lock.acquire()
+            shutil.rmtree(other, ignore_errors=True)
         except Timeout:
             continue
+        finally:
+            for lock in locks:
+                lock.release()
 
 
-def _make_chunks(plan: Plan, folder: Path, progress: Progress | None) -> int:
-    """Make the chunks that are not finished; the number of samples that were."""
-    all_chunks = plan.chunks(folder)
-    left = [c for c in all_chunks if not c.finished(len(plan.rows(c)), plan.crop_bytes)]
-    done: int = plan.samples.num_rows - sum(len(plan.rows(c)) for c in left)
-    resumed = done
-    crops = sum(c.pixels.stat().st_size // plan.crop_bytes for c in all_chunks if c not in left)
-    disk = plan.disk_need(plan.samples.num_rows - done)
+def _remove_other_chunks(folder: Path, chunks: Iterable[Chunk]) -> None:
+    """Free the disk that chunks of other samples, and halves of chunks, hold."""
+    kept = {path for chunk in chunks for path in (chunk.files.rows, chunk.files.pixels)}
+    for path in folder.glob("chunk-*"):
+        if path not in kept:
+            path.unlink(missing_ok=True)
 
-    def tell() -> None:
+
+def _make_chunks(plan: Plan, chunks: list[Chunk], progress: Progress | None) -> tuple[int, int]:
+    """Make the chunks that are neither finished nor published; how many samples were the one and the other."""
+    layers = {layer.key: layer for layer in plan.lake.layers(plan.dataset)}
+    earlier = Earlier(layers, plan.faces_layer, plan.crops_layer, plan.landmarks_layer)
+    finished = [chunk for chunk in chunks if chunk.files.finished()]
+    there = {chunk.files.key for chunk in finished}
+    open_ = [chunk for chunk in chunks if chunk.files.key not in there]
+    kept = [chunk for chunk in open_ if earlier.take(chunk.files, chunk.faces, chunk.crops, chunk.landmarks)]
+    reach("chunks-taken")
+    there |= {chunk.files.key for chunk in kept}
+    left = [chunk for chunk in open_ if chunk.files.key not in there]
+    samples = [sum(len(chunk.rows) for chunk in part) for part in (chunks, finished, kept, left)]
+    done, crops = samples[1] + samples[2], _crops([*finished, *kept])
+    before, disk = done, plan.disk_need(samples[3])
+
+    def told(more: int, more_crops: int) -> None:
+        nonlocal done, crops
+        done, crops = done + more, crops + more_crops
         if progress is not None:
-            progress(AlignProgress(done, plan.samples.num_rows, crops, disk))
+            progress(AlignProgress(done, samples[0], crops, before, disk))
 
-    tell()
-    worker = Worker(
-        plan.lake.root(plan.dataset), plan.detector, plan.alignment, plan.options.channels, plan.options.no_face
-    )
-    with _one_thread_each(), ThreadPoolExecutor(plan.options.workers, thread_name_prefix="align") as pool:
-        for chunk in left:
-            outcomes = _outcomes(pool, plan, worker, plan.rows(chunk))
-            table, pixels = packed(outcomes, plan.alignment.size, plan.options.channels)
-            chunk.write(table, pixels)
-            done, crops = done + len(outcomes), crops + len(pixels)
-            tell()
-    return resumed
+    told(0, 0)
+    _engine(plan)((_job(plan, chunk, earlier) for chunk in left), told)
+    return samples[1], samples[2]
 
 
-@contextmanager
-def _one_thread_each() -> Iterator[None]:
-    """OpenCV without threads of its own: ours are as many as there are cores."""
-    import cv2
+def _engine(plan: Plan) -> Callable[[Iterator[Job], Told], None]:
+    if plan.options.engine == "ray":
+        from affectdata.faces.cluster import make_on_ray
 
-    before = cv2.getNumThreads()
-    cv2.setNumThreads(1)
-    try:
-        yield
-    finally:
-        cv2.setNumThreads(before)
+        crew = Crew(plan.lake.root(plan.dataset), plan.alignment, plan.detector.name, plan.options)
+        return lambda jobs, told: make_on_ray(jobs, crew, told)
+    return lambda jobs, told: make(jobs, plan.worker, plan.options, told)
 
 
-def _outcomes(pool: ThreadPoolExecutor, plan: Plan, worker: Worker, rows: range) -> list[Outcome]:
-    """The outcomes of a chunk's samples, in order; a few samples are handed to a thread at a time."""
-    columns = plan.samples.slice(rows.start, len(rows)).to_pydict()
-    media = [Media(*values) for values in zip(*(columns[name] for name in MEDIA_COLUMNS), strict=True)]
-
-    def some(first: int) -> list[Outcome]:
-        last = min(first + _TASK, len(media))
-        return [worker.outcome(media[i], plan.hints.of(rows[i])) for i in range(first, last)]
-
-    return [outcome for part in pool.map(some, range(0, len(media), _TASK)) for outcome in part]
+def _job(plan: Plan, chunk: Chunk, earlier: Earlier) -> Job:
+    media = plan.samples.slice(chunk.rows.start, len(chunk.rows))
+    hints = plan.hints.taken(slice(chunk.rows.start, chunk.rows.stop))
+    return Job(chunk.files, media, hints, earlier.faces(chunk.faces))
 
 
-def _publish(plan: Plan, folder: Path) -> tuple[dict[str, int], int]:
-    """Both layers and the shards in one step; statuses and number of crops."""
-    done = plan.chunks(folder)
-    faces, name = f"faces/{plan.detector.name}", plan.alignment.name
+def _crops(chunks: Iterable[Chunk]) -> int:
+    return sum(chunk.files.crops for chunk in chunks)
+
+
+def _publish(plan: Plan, chunks: list[Chunk], folder: Path) -> dict[str, int]:
+    """All layers and the shards in one step; the statuses."""
+    name = plan.alignment.name
     statuses: Counter[str] = Counter()
 
     def face_tables() -> Iterator[pa.Table]:
-        for table in _joined(chunk.faces() for chunk in done):
+        for table in _joined(chunk.files.faces() for chunk in chunks):
             statuses.update(_counted(table))
             yield table
 
-    with plan.lake.publish(plan.dataset, command=plan.crops_facts.command) as step:
-        plan.refuse_lost_layers()  # another run may have published crops meanwhile
-        step.write("faces", plan.detector.name, face_tables(), plan.faces_facts, plan.faces_parents)
-        crops = step.write(
-            "crops", name, _joined(chunk.index() for chunk in done), plan.crops_facts, ("samples", faces)
-        )
-        for chunk in done:
-            if chunk.pixels.stat().st_size:
-                step.link(shard_name(name, chunk.number), chunk.pixels)
+    facts = plan.crops_facts(chunks)
+    with plan.lake.publish(plan.dataset, command=facts.command) as step:
+        plan.refuse_lost_layers(chunks)  # another run may have published crops meanwhile
+        step.write("faces", plan.detector.name, face_tables(), plan.faces_facts(chunks), plan.parents)
+        index = _joined(chunk.files.index(shard) for shard, chunk in enumerate(chunks))
+        step.write("crops", name, index, facts, plan.crops_parents)
+        if plan.landmarker is not None:
+            marks = _joined(chunk.files.landmarks() for chunk in chunks)
+            kind, _, source = plan.landmarks_layer.partition("/")
+            step.write(kind, source, marks, plan.landmarks_facts(chunks), plan.crops_parents)
+        for shard, chunk in enumerate(chunks):
+            if chunk.files.crops:
+                step.link(shard_name(name, shard), chunk.files.pixels)
         step.finish_work(folder)
-    return dict(statuses.most_common()), crops
+    return dict(statuses.most_common())
 
 
 def _joined(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

@@ -1,43 +1,32 @@
-"""From the outcomes of a chunk's samples to its table and its crops."""
+"""From the outcomes of a chunk's samples to the rows of its table."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import Any
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
-
-from affectdata.faces.chunks import SCHEMA
-from affectdata.faces.work import Outcome
+from affectdata.faces.work import BOX_COLUMNS, Outcome
+from manifests import schema
 
 
-def packed(outcomes: Sequence[Outcome], size: tuple[int, int], channels: int) -> tuple[pa.Table, NDArray[np.uint8]]:
-    """A chunk's table and its crops.
+def chunk_row(outcome: Outcome, number: int) -> dict[str, Any]:
+    """A sample's row of `chunks.SCHEMA`; what is not known is left out.
 
     Args:
-        outcomes: In order of sample_id.
-        size: (width, height) of a crop.
-        channels: Of a crop.
-
-    Returns:
-        The table (`chunks.SCHEMA`) and uint8 (n, height, width, channels) for the n samples that have a crop.
+        outcome: What became of the sample.
+        number: Row that its crop has among the chunk's crops, if it has one.
     """
-    rows: list[dict[str, object]] = []
-    crops: list[NDArray[np.uint8]] = []
-    for outcome in outcomes:
-        row = _face_row(outcome)
-        if outcome.crop is not None:
-            row |= {"row": len(crops), "transform": outcome.crop.transform.ravel(), "outside": outcome.crop.outside}
-            crops.append(outcome.crop.pixels)
-        rows.append(row)
-    pixels = np.stack(crops) if crops else np.empty((0, size[1], size[0], channels), np.uint8)
-    return pa.Table.from_pylist(rows, schema=SCHEMA), pixels
+    row = _found(outcome) if outcome.known is None else {name: outcome.known[name] for name in schema.FACES.names}
+    if outcome.crop is not None:
+        row |= {"row": number, "transform": outcome.crop.transform.ravel(), "outside": outcome.crop.outside}
+    if outcome.landmarks is not None:
+        marks = outcome.landmarks
+        row |= {"landmarks": marks.points.ravel(), "landmarks_weight": marks.confidence}
+    return row
 
 
-def _face_row(outcome: Outcome) -> dict[str, object]:
+def _found(outcome: Outcome) -> dict[str, Any]:
     found = outcome.detection
-    row: dict[str, object] = {
+    row: dict[str, Any] = {
         "sample_id": outcome.sample_id,
         "status": found.status,
         "faces": found.faces,
@@ -48,6 +37,6 @@ def _face_row(outcome: Outcome) -> dict[str, object]:
     }
     if found.face is not None:
         if found.face.box is not None:
-            row |= dict(zip(("box_x1", "box_y1", "box_x2", "box_y2"), found.face.box.tolist(), strict=True))
+            row |= dict(zip(BOX_COLUMNS, found.face.box.tolist(), strict=True))
         row |= {"points5": None if found.face.points is None else found.face.points.ravel(), "score": found.face.score}
     return row

@@ -110,6 +110,9 @@ def test_defaults_that_help_shows_are_those_of_the_library() -> None:
     assert shown("align", "no_face") == options.no_face
     assert shown("align", "max_side") == str(options.max_side)
     assert shown("align", "score") == str(options.score)
+    assert shown("align", "batch") == str(options.batch)
+    assert shown("align", "device") == options.device
+    assert shown("align", "engine") == options.engine
     assert shown("ingest", "max_rejects") == str(MAX_REJECTS)
     assert shown("sql", "sources") == ",".join(DEFAULT_SOURCES)
     assert shown("sql", "rows") == str(TERMINAL_ROWS)
