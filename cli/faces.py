@@ -61,6 +61,10 @@ def align(
         float | None,
         typer.Option("--score", metavar="X", help="Lowest confidence of a face, 0 to 1.", show_default="0.6"),
     ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option("--store", metavar="KIND", help="raw pixels, or jpeg:95 where disk is short.", show_default="raw"),
+    ] = None,
     ignore_space: Annotated[
         bool, typer.Option("--ignore-space", help="Begin even if the crops may not fit on the disk.")
     ] = False,
@@ -123,7 +127,7 @@ def align(
         check_place(preview)
     given: dict[str, Any] = {"no_face": no_face, "max_side": max_side, "score": score}
     given |= {"workers": workers, "limit": limit, "gray": gray, "ignore_space": ignore_space}
-    given |= {"batch": batch, "device": device, "landmarks": landmarks, "where": where, "every": every}
+    given |= {"store": store, "batch": batch, "device": device, "landmarks": landmarks, "where": where, "every": every}
     given |= {"only": tuple(only or ()), "exclude": tuple(exclude or ()), "engine": engine, "address": address}
     given |= {"shard": None if shard is None else share(shard)}
     options = AlignOptions(**{name: value for name, value in given.items() if value is not None})

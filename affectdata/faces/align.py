@@ -18,11 +18,12 @@ from filelock import FileLock, Timeout
 from affectdata.faces.alignments import Alignment, Needs, alignment
 from affectdata.faces.chosen import chosen
 from affectdata.faces.detectors import FOUND
+from affectdata.faces.disk import DiskNeed, disk_need
 from affectdata.faces.earlier import Earlier
 from affectdata.faces.hints import read_hints, with_landmarks
 from affectdata.faces.making import Crew, Job, Told, make
 from affectdata.faces.options import AlignOptions
-from affectdata.faces.plan import Chunk, DiskNeed, Plan
+from affectdata.faces.plan import Chunk, Plan
 from manifests.crops import shard_name
 from manifests.errors import AffectError, LakeBusyError
 from manifests.killpoints import reach
@@ -265,7 +266,7 @@ def _make_chunks(plan: Plan, chunks: list[Chunk], progress: Progress | None) -> 
     left = [chunk for chunk in open_ if chunk.files.key not in there]
     samples = [sum(len(chunk.rows) for chunk in part) for part in (chunks, finished, kept, left)]
     done, crops = samples[1] + samples[2], _crops([*finished, *kept])
-    before, disk = done, plan.disk_need(samples[3])
+    before, disk = done, disk_need(plan, [chunk.rows for chunk in left])
 
     def told(more: int, more_crops: int) -> None:
         nonlocal done, crops
@@ -319,7 +320,7 @@ def _publish(plan: Plan, chunks: list[Chunk], folder: Path) -> dict[str, int]:
             step.write(kind, source, marks, plan.landmarks_facts(chunks), plan.crops_parents)
         for shard, chunk in enumerate(chunks):
             if chunk.files.crops:
-                step.link(shard_name(name, shard), chunk.files.pixels)
+                step.link(shard_name(name, shard, plan.options.store_kind), chunk.files.pixels)
         step.finish_work(folder)
     return dict(statuses.most_common())
 

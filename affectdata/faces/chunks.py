@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from numpy.typing import NDArray
 
 from manifests import schema
 from manifests.killpoints import reach
@@ -94,13 +93,13 @@ class ChunkFiles:
         folder: The run's scratch folder; may lie on a disk that several machines share.
         key: Hash of everything that the chunk depends on.
         samples: Number of its samples.
-        crop_bytes: Bytes of one crop.
+        crop_bytes: Bytes of one crop; None where they differ, as JPEGs do.
     """
 
     folder: Path
     key: str
     samples: int
-    crop_bytes: int
+    crop_bytes: int | None
 
     @property
     def rows(self) -> Path:
@@ -110,21 +109,24 @@ class ChunkFiles:
     @property
     def pixels(self) -> Path:
         """The crops."""
-        return self.folder / f"chunk-{self.key}.u8"
+        return self.folder / f"chunk-{self.key}.pixels"
 
     def finished(self) -> bool:
         """Whether the chunk is there and complete."""
         try:
-            table = pq.read_table(self.rows, columns=["row"])
+            table = self.table(["row", "offset", "length"])
             crops = len(table) - table.column("row").null_count
-            return len(table) == self.samples and self.pixels.stat().st_size == crops * self.crop_bytes
+            size = (
+                crops * self.crop_bytes if self.crop_bytes is not None else pc.sum(table.column("length")).as_py() or 0
+            )
+            return len(table) == self.samples and self.pixels.stat().st_size == size
         except (OSError, pa.ArrowException):
             return False
 
     @property
     def crops(self) -> int:
         """Crops of a finished chunk."""
-        return self.pixels.stat().st_size // self.crop_bytes
+        return self.samples - int(self.table(["row"]).column("row").null_count)
 
     @property
     def landmarked(self) -> int:
@@ -168,10 +170,10 @@ class ChunkWriter:
         with storage_errors(files.folder):
             self._file = self._fresh_pixels.open("wb")
 
-    def append(self, crop: NDArray[np.uint8]) -> None:
-        """Add the pixels of the next crop."""
+    def append(self, crop: bytes) -> None:
+        """Add the next crop."""
         with storage_errors(self._files.folder):
-            self._file.write(np.ascontiguousarray(crop).data)
+            self._file.write(crop)
 
     def finish(self, table: pa.Table) -> None:
         """Write the chunk's table (`SCHEMA`)."""

@@ -14,7 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from affectdata.faces.chunks import SCHEMA, ChunkFiles
-from manifests.crops import shard_name
+from manifests import schema
+from manifests.crops import RAW, shard_name
 from manifests.layer import Layer
 from manifests.storage import link_or_copy, storage_errors, sync
 
@@ -82,10 +83,8 @@ class Earlier:
     """
 
     def __init__(self, layers: dict[str, Layer], faces: str, crops: str, landmarks: str = "") -> None:
-        names = set(SCHEMA.names)
-        own = {"sample_id", "row", "transform", "outside", "landmarks", "landmarks_weight"}
-        self._faces = ChunkedLayer(layers.get(faces), ["sample_id", *(n for n in SCHEMA.names if n in names - own)])
-        self._crops = ChunkedLayer(layers.get(crops), ["sample_id", "row", "transform", "outside"])
+        self._faces = ChunkedLayer(layers.get(faces), schema.FACES.names)
+        self._crops = ChunkedLayer(layers.get(crops), [name for name in schema.CROPS.names if name != "shard"])
         self._marks = ChunkedLayer(layers.get(landmarks), ["sample_id", "landmarks", "landmarks_weight"])
 
     def faces(self, key: str) -> pa.Table | None:
@@ -117,7 +116,8 @@ class Earlier:
         layer = self._crops.layer
         if layer is None:
             raise KeyError(key)
-        return layer.path.parent / Path(shard_name(layer.name, self._crops.number(key))).name
+        name = shard_name(layer.name, self._crops.number(key), layer.facts.extra.get("store", RAW))
+        return layer.path.parent / Path(name).name
 
 
 def _beside(table: pa.Table, other: pa.Table) -> pa.Table:

@@ -73,7 +73,7 @@ class Crew:
         o = self.options
         finder = detector(self.detector, DetectorSettings(o.max_side, o.score, device=o.device))
         marker = landmarker(o.landmarks, LandmarkerSettings(device=o.device)) if o.landmarks else None
-        return Worker(self.root, finder, marker, self.alignment, o.channels, o.no_face)
+        return Worker(self.root, finder, marker, self.alignment, o.channels, o.no_face, o.quality)
 
 
 def make(jobs: Iterable[Job], worker: Worker, options: AlignOptions, told: Told) -> None:
@@ -91,21 +91,22 @@ def make(jobs: Iterable[Job], worker: Worker, options: AlignOptions, told: Told)
 
     writer: ChunkWriter | None = None
     rows: list[dict[str, object]] = []
-    crops = 0
+    crops = offset = 0
+    jpeg = worker.quality is not None
     try:
         for done in Pipeline(worker, options.workers, options.batch).run(samples()):
             writer = writer or ChunkWriter(begun[0].files)
             before = crops
             for outcome in done.outcomes:
-                rows.append(chunk_row(outcome, crops))
+                rows.append(chunk_row(outcome, crops, offset if jpeg else None))
                 if outcome.crop is not None:
-                    writer.append(outcome.crop.pixels)
-                    crops += 1
+                    writer.append(outcome.crop.data)
+                    crops, offset = crops + 1, offset + len(outcome.crop.data)
             told(len(done.outcomes), crops - before)
             if done.last:
                 writer.finish(pa.Table.from_pylist(rows, schema=SCHEMA))
                 begun.popleft()
-                writer, rows, crops = None, [], 0
+                writer, rows, crops, offset = None, [], 0, 0
     finally:
         if writer is not None:
             writer.discard()

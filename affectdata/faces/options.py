@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass, replace
 
 from affectdata.faces.detectors import DetectorSettings
 from affectdata.faces.work import NO_FACE_POLICIES
-from manifests.crops import CHUNK
+from manifests.crops import CHUNK, JPEG, RAW
 from manifests.errors import AffectError, UnknownNameError
+from manifests.jpegs import QUALITIES
 
 ENGINES = ("threads", "ray")
 """Where chunks are made: in this process; on a Ray cluster."""
@@ -32,6 +34,7 @@ class AlignOptions:
         max_side: Pictures are shrunk to this longer side for detection, pixels.
         score: Faces below this confidence are not seen, 0 to 1.
         gray: Store one channel instead of RGB.
+        store: `raw`, or `jpeg:<quality>` where disk is short.
         ignore_space: Begin even if the crops do not seem to fit on the disk.
         shard: (i, n): make only every n-th chunk from the i-th on, 1-based, and publish nothing.
         engine: `threads` or `ray`.
@@ -52,6 +55,7 @@ class AlignOptions:
     max_side: int = DetectorSettings.max_side
     score: float = DetectorSettings.score
     gray: bool = False
+    store: str = RAW
     ignore_space: bool = False
     shard: tuple[int, int] | None = None
     engine: str = "threads"
@@ -85,8 +89,21 @@ class AlignOptions:
             raise AffectError("align: shard out of range", found=found, expected="i/n with i from 1 to n, such as 2/8")
         if self.shard is not None and self.engine == "ray":
             raise AffectError("align: --shard splits by hand what --engine ray splits", then="leave one of them out")
+        if self.store != RAW and self.quality is None:
+            raise AffectError("align: store", found=self.store, expected="raw, or jpeg:<quality> with 1 to 100")
         default = 1 if self.engine == "ray" else os.cpu_count() or 1
         return replace(self, workers=self.workers or default)
+
+    @property
+    def quality(self) -> int | None:
+        """Quality of JPEG crops; None for raw ones."""
+        match = re.fullmatch(JPEG + ":([0-9]{1,3})", self.store)
+        return int(match[1]) if match and int(match[1]) in QUALITIES else None
+
+    @property
+    def store_kind(self) -> str:
+        """`raw` or `jpeg`, as `manifests.crops` calls them."""
+        return RAW if self.quality is None else JPEG
 
     @property
     def channels(self) -> int:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -23,20 +22,9 @@ from affectdata.faces.hints import Hints
 from affectdata.faces.landmarkers import Landmarker
 from affectdata.faces.options import AlignOptions
 from affectdata.faces.work import Worker
-from manifests.errors import LakeError, StorageError
+from manifests.errors import LakeError
 from manifests.lake import Lake
 from manifests.layer import Layer, LayerFacts
-
-
-@dataclass(frozen=True)
-class DiskNeed:
-    """What the crops will take at most, and what is free where the lake lies, in bytes."""
-
-    need: int
-    free: int
-
-    def __str__(self) -> str:
-        return f"needs at most {self.need / 1e9:.2f} GB of disk, {self.free / 1e9:.2f} GB are free"
 
 
 @dataclass(frozen=True)
@@ -120,6 +108,8 @@ class Plan:
             "detector": self.detector.name,
         }
         extra |= {"chunk": o.chunk, "key": self.crops_key, "color": "gray" if o.gray else "rgb"}
+        if o.quality is not None:
+            extra |= {"store": o.store_kind, "quality": o.quality}
         said = {name: str(value) for name, value in extra.items()}
         said |= chunk_list([(chunk.crops, chunk.files.crops) for chunk in chunks])
         return LayerFacts(command=f"{self.faces_facts().command} --alignment {a.name}", extra=said)
@@ -140,7 +130,7 @@ class Plan:
     def worker(self) -> Worker:
         """What is done with one sample."""
         root, o = self.lake.root(self.dataset), self.options
-        return Worker(root, self.detector, self.landmarker, self.alignment, o.channels, o.no_face)
+        return Worker(root, self.detector, self.landmarker, self.alignment, o.channels, o.no_face, o.quality)
 
     @property
     def _landmarker_facts(self) -> dict[str, str]:
@@ -152,7 +142,13 @@ class Plan:
     def _settings(self) -> list[object]:
         """What crops depend on beside faces and media."""
         o = self.options
-        return [repr(self.alignment), o.no_face, o.channels, self._landmarker_facts if self.worker.crop_waits else {}]
+        return [
+            repr(self.alignment),
+            o.no_face,
+            o.channels,
+            o.quality,
+            self._landmarker_facts if self.worker.crop_waits else {},
+        ]
 
     @cached_property
     def crops_key(self) -> str:
@@ -193,7 +189,9 @@ class Plan:
         faces = _digest([columns, sizes, self.hints.digest(rows), self.detector.name, self.detector.facts])
         landmarks = _digest([faces, self._landmarker_facts]) if self.landmarker is not None else ""
         crops = _digest([faces, self._settings, self.hints.landmarks_digest(rows)])
-        files = ChunkFiles(folder, _digest([crops, landmarks]), len(rows), self.crop_bytes)
+        files = ChunkFiles(
+            folder, _digest([crops, landmarks]), len(rows), None if self.options.quality else self.crop_bytes
+        )
         return Chunk(rows, faces, crops, landmarks, files)
 
     def refuse_lost_layers(self, chunks: Sequence[Chunk]) -> None:
@@ -224,22 +222,6 @@ class Plan:
         ids = self.lake.read(self.dataset, old.key, ["sample_id"]).column("sample_id")
         ours = self.samples.column("sample_id").combine_chunks()
         return pc.all(pc.is_in(ids, value_set=ours)).as_py() is not False
-
-    def disk_need(self, left: int) -> DiskNeed:
-        """Disk for the crops of the samples that are left.
-
-        Raises:
-            StorageError: More than is free, unless the options say to go on.
-        """
-        need = DiskNeed(left * self.crop_bytes, shutil.disk_usage(self.lake.home).free)
-        if need.need > need.free and not self.options.ignore_space:
-            raise StorageError(
-                f"crops of {left} samples of {self.dataset} do not fit",
-                found=f"{need.free / 1e9:.2f} GB free in {self.lake.home}",
-                expected=f"{need.need / 1e9:.2f} GB: {left} x {self.crop_bytes} bytes",
-                then="free space, choose a smaller alignment or --gray, or --ignore-space if many have no face",
-            )
-        return need
 
 
 def _digest(what: object) -> str:

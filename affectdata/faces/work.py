@@ -14,9 +14,11 @@ from affectdata.faces.alignments import Alignment, Needs
 from affectdata.faces.detectors import FOUND, Detection, Detector, Face, Hint, Image
 from affectdata.faces.geometry import DegenerateGeometryError, Points, Transform
 from affectdata.faces.landmarkers import Landmarker, Window
+from affectdata.faces.measures import Measures, measures
 from affectdata.faces.warp import resized, warped
 from affectdata.media import decode, pixel_hash
 from manifests.errors import MediaError
+from manifests.jpegs import encode
 
 NO_MEDIA, BAD_POINTS = "no-media", "degenerate-points"
 """Statuses beside a detector's and the reasons of `affectdata.media`: labels only; points that span no face."""
@@ -40,9 +42,9 @@ class Media:
 
 @dataclass(frozen=True, eq=False)
 class Crop:
-    """A face cut out: pixels, source-to-crop transform, share of it outside the picture."""
+    """A face cut out: bytes as they are stored, source-to-crop transform, share of it outside the picture."""
 
-    pixels: Image
+    data: bytes
     transform: Transform
     outside: float
 
@@ -68,6 +70,7 @@ class Outcome:
     width: int | None = None
     height: int | None = None
     pixel_hash: str | None = None
+    measures: Measures | None = None
     crop: Crop | None = None
     landmarks: Landmarks | None = None
     known: dict[str, Any] | None = None
@@ -117,6 +120,7 @@ class Worker:
         alignment: Where it goes.
         channels: 1 (grey) or 3 (RGB).
         no_face: One of `NO_FACE_POLICIES`.
+        quality: Crops are stored as JPEGs of this quality; None: as raw pixels.
     """
 
     root: Path
@@ -125,6 +129,7 @@ class Worker:
     alignment: Alignment
     channels: int
     no_face: str
+    quality: int | None = None
 
     @property
     def crop_waits(self) -> bool:
@@ -190,7 +195,8 @@ class Worker:
     def _found(self, image: Image, item: Item) -> Outcome:
         height, width = image.shape[:2]
         detection = _as_stored(self.detector.find(image, item.hint))
-        return Outcome(item.media.sample_id, detection, width, height, pixel_hash(image))
+        measured = None if detection.face is None else measures(image, detection.face)
+        return Outcome(item.media.sample_id, detection, width, height, pixel_hash(image), measured)
 
     def _crop(self, image: Image, detection: Detection, hint: Hint) -> Crop | None:
         height, width = image.shape[:2]
@@ -198,7 +204,9 @@ class Worker:
         if transform is None:
             return None
         outside = geometry.outside_share(transform, self.alignment.size, (width, height))
-        return Crop(self._cut(image, transform), transform, outside)
+        pixels = self._cut(image, transform)
+        data = pixels.tobytes() if self.quality is None else encode(pixels[None], self.quality)[0]
+        return Crop(data, transform, outside)
 
     def _transform(self, detection: Detection, hint: Hint, source: tuple[int, int]) -> Transform | None:
         if self.alignment.needs is Needs.NOTHING and (detection.status in (FOUND, BAD_POINTS)):
@@ -257,4 +265,4 @@ def _remembered(sample_id: str, row: dict[str, Any]) -> Outcome:
         points = None if row["points5"] is None else np.array(row["points5"], np.float64).reshape(5, 2)
         face = Face(box, points, row["score"])
     detection = Detection(row["status"], row["faces"], row["rule"], face)
-    return Outcome(sample_id, detection, row["width"], row["height"], row["pixel_hash"], known=row)
+    return Outcome(sample_id, detection, row["width"], row["height"], row["pixel_hash"], None, known=row)

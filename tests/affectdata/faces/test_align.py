@@ -17,13 +17,14 @@ import pytest
 from filelock import FileLock
 
 from affectdata.faces import align as engine
-from affectdata.faces import chunks, geometry, plan
+from affectdata.faces import chunks, disk, geometry
 from affectdata.faces.align import AlignOptions, AlignProgress, align
 from affectdata.faces.alignments import alignment
 from affectdata.faces.detectors import Face
 from affectdata.faces.sheet import write_sheet
 from manifests.crops import CropStore
 from manifests.errors import AffectError, LakeBusyError, LakeError, StaleLayerError, StorageError, UnknownNameError
+from manifests.jpegs import encode
 from manifests.lake import Lake, LayerFacts
 from tests.affectdata.faces.conftest import (
     COUNT,
@@ -198,7 +199,7 @@ def test_progress_tells_the_disk_need_before_the_first_chunk(toy: Lake) -> None:
 def test_crops_that_cannot_fit_are_refused_before_anything_is_written(
     toy: Lake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(plan.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr(disk.shutil, "disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     with pytest.raises(StorageError, match="do not fit"):
         align(toy, "toy", detector="dataset", options=SMALL)
     assert not toy.has("toy", "crops/arcface112")
@@ -221,7 +222,7 @@ def test_a_full_disk_keeps_the_finished_chunks_and_the_rerun_equals_an_uninterru
         with pytest.raises(StorageError, match="no space left"):
             align(toy, "toy", detector="dataset", options=SMALL)
     left = sorted(p.suffix for p in (toy.home / ".work" / "toy").rglob("chunk*"))
-    assert left == [".parquet", ".u8"]
+    assert left == [".parquet", ".pixels"]
     assert align(toy, "toy", detector="dataset", options=SMALL).resumed == len(ranges(toy)[0])
     other = Lake(tmp_path / "other", create=True)
     publish_toy(other, tmp_path / "toy")
@@ -231,6 +232,7 @@ def test_a_full_disk_keeps_the_finished_chunks_and_the_rerun_equals_an_uninterru
 
 KILLED = """
 from affectdata.faces.align import AlignOptions, align
+from manifests.jpegs import encode
 from manifests.lake import Lake, LayerFacts
 align(Lake({lake!r}), "toy", detector="dataset", options=AlignOptions(workers=2, chunk=4))
 """
@@ -304,11 +306,45 @@ def test_a_dataset_without_any_points_is_told_to_use_a_detector(toy: Lake) -> No
         align(toy, "toy", detector="dataset", options=SMALL)
 
 
+def test_faces_are_measured_whatever_they_are_cut_to(toy: Lake) -> None:
+    align(toy, "toy", detector="dataset", options=SMALL)
+    rows = toy.read("toy", "faces/dataset").to_pylist()
+    assert all((row["perceptual_hash"] is None) == (row["status"] != "found") for row in rows)
+    assert rows[0]["eye_distance"] == pytest.approx(24)
+    assert rows[0]["sharpness"] > 0
+    align(toy, "toy", alignment="resize48", detector="dataset", options=SMALL)
+    assert toy.read("toy", "faces/dataset").to_pylist() == rows
+
+
+def test_jpeg_crops_are_those_of_raw_shards_and_take_less(toy: Lake, tmp_path: Path) -> None:
+    align(toy, "toy", alignment="resize48", options=SMALL)
+    other = Lake(tmp_path / "other", create=True)
+    publish_toy(other, tmp_path / "toy")
+    told: list[AlignProgress] = []
+    align(other, "toy", alignment="resize48", options=replace(SMALL, store="jpeg:90"), progress=told.append)
+    assert "about" in str(told[0].disk)
+    raw, jpeg = (CropStore(lake, "toy", "resize48") for lake in (toy, other))
+    assert jpeg.sample_ids == raw.sample_ids
+    shards = [data for name, data in sorted(published(other).items()) if name.endswith(".jpegs")]
+    assert b"".join(shards) == encode(raw.gather(np.arange(len(raw))), 90)[0]
+    assert sum(map(len, shards)) < raw.nbytes
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"no_face": "guess"}, {"workers": -1}, {"limit": 0}, {"score": 2.0}, {"max_side": 1}], ids=str
+    "wrong",
+    [
+        {"no_face": "guess"},
+        {"workers": -1},
+        {"limit": 0},
+        {"score": 2.0},
+        {"max_side": 1},
+        {"store": "jpeg:0"},
+        {"store": "png"},
+    ],
+    ids=str,
 )
 def test_wrong_options_are_refused(toy: Lake, wrong: dict[str, object]) -> None:
-    with pytest.raises(AffectError, match=r"policy|out of range"):
+    with pytest.raises(AffectError, match=r"policy|out of range|store"):
         align(toy, "toy", detector="dataset", options=replace(SMALL, **wrong))
 
 
