@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from cli.examples import with_examples
-from cli.printing import Csv, Form, Json, form_of, say, show
+from cli.printing import Csv, Form, Grid, Json, form_of, say, show
 from cli.session import session
-from cli.training import score_grid
+from cli.training import SCORE_COLUMNS, score_rows
 
 
 @with_examples(
@@ -71,6 +71,6 @@ def score(
     if form is Form.json:
         say([scores.to_json().rstrip()])
     elif form is Form.csv:
-        show(score_grid(scores), form)
+        show(Grid(SCORE_COLUMNS, score_rows(scores)), form)
     else:
         say(scores.lines())
