@@ -36,7 +36,7 @@ def test_folds_give_their_mean_and_the_score_of_their_samples_together() -> None
     assert spread.mean == pytest.approx(0.2828, abs=5e-5)
     assert spread.pooled == pytest.approx(0.5116, abs=5e-5)
     assert spread.deviation == pytest.approx(np.std([2 / 3, 2 / 11, 0], ddof=1))
-    assert list(found.lines())[0] == "disfa 3fold test: folds 0, 1, 2"
+    assert next(found.lines()) == "disfa 3fold test: folds 0, 1, 2"
 
 
 def test_seeds_of_one_fold_are_not_pooled() -> None:
@@ -44,7 +44,7 @@ def test_seeds_of_one_fold_are_not_pooled() -> None:
     assert not found.is_folded
     assert math.isnan(found.spreads[0].pooled)
     assert found.spreads[0].deviation == 0
-    assert list(found.lines())[0] == "disfa 3fold test: 2 runs"
+    assert next(found.lines()) == "disfa 3fold test: 2 runs"
 
 
 def test_one_run_has_no_spread() -> None:
