@@ -112,3 +112,7 @@ class LabelRuleError(AffectError):
 
 class PredictionsError(AffectError):
     """A file of predictions that cannot be scored as it is."""
+
+
+class ChallengeError(AffectError):
+    """A challenge's list, or predictions for it, of which no submission can be made."""
