@@ -155,7 +155,7 @@ def _trainer(
         enable_model_summary=False,
         benchmark=machine.accelerator == "cuda",
     )
-    return trainer, Learner(recipe, network, length, prepared.selection.targets), keeper
+    return trainer, Learner(recipe, network, length, prepared.selection.targets, prepared.train), keeper
 
 
 def _fit(trainer: L.Trainer, learner: Learner, recipe: Recipe, prepared: Prepared, checkpoint: Path | None) -> None:

@@ -68,6 +68,11 @@ def evidence_of(tasks: Tasks, predictions: Predictions, truth: Targets) -> dict[
     if predictions.landmarks is not None and truth.landmarks is not None:
         points, mask = truth.landmarks.points.numpy(), truth.landmarks.mask.numpy()
         found["landmarks"] = located(points, predictions.landmarks, mask)
+    for task in ("compound", "mental_state"):
+        chances, target = getattr(predictions, task), getattr(truth, task)
+        if chances is not None and target is not None:
+            classes = getattr(tasks, task).classes
+            found[task] = classified(target.code.numpy(), chances, target.mask.numpy(), classes=classes)
     return found
 
 
