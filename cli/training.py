@@ -56,6 +56,9 @@ def train(
     devices: Annotated[
         int, typer.Option("--devices", metavar="N", min=1, help="How many GPUs (or CPU processes).")
     ] = 1,
+    nodes: Annotated[
+        int, typer.Option("--nodes", metavar="N", min=1, help="How many machines; see docs/slurm.md.")
+    ] = 1,
     max_minutes: Annotated[
         float | None, typer.Option("--max-minutes", metavar="MIN", help="Stop cleanly after so many minutes.")
     ] = None,
@@ -79,7 +82,7 @@ def train(
 
     folder = _runs_folder(runs) / (name or chosen.name)
     try:
-        run = fit(chosen, lake, folder, resume=resume, machine=Machine(device, devices))
+        run = fit(chosen, lake, folder, resume=resume, machine=Machine(device, devices, nodes))
     except KeyboardInterrupt:
         if not (folder / "facts.json").exists():
             raise

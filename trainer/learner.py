@@ -157,13 +157,30 @@ class Learner(L.LightningModule):  # type: ignore[misc]  # lightning ships no ty
         for group in self.optimizers(use_pl_optimizer=False).param_groups:
             group["lr"] = self.lr * group[LR_SCALE]
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002  # as above
+    def follow(self) -> None:
+        """Move the average, where there is one, towards the weights after a step."""
         if self.averaged is not None:
-            _follow(
-                self.averaged,
-                self.network,
-                min(self.recipe.train.ema, (1 + self.global_step) / (10 + self.global_step)),
-            )
+            decay = min(self.recipe.train.ema, (1 + self.global_step) / (10 + self.global_step))
+            _follow(self.averaged, self.network, decay)
+
+    def progress(self) -> dict[str, Any]:
+        """What this process has summed up of its epoch, and its random numbers; for `go_on`."""
+        device = self.device.type == "cuda"
+        return {
+            "sums": {name: value.cpu() for name, value in self._sums.items()},
+            "steps": self._steps,
+            "pictures": self.pictures,
+            "random": torch.get_rng_state(),
+            "device_random": torch.cuda.get_rng_state(self.device) if device else None,
+        }
+
+    def go_on(self, progress: Mapping[str, Any]) -> None:
+        """Go on in the middle of an epoch."""
+        self._sums = {name: value.to(self.device) for name, value in progress["sums"].items()}
+        self._steps, self.pictures = progress["steps"], progress["pictures"]
+        torch.set_rng_state(progress["random"].cpu())
+        if progress["device_random"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(progress["device_random"].cpu(), self.device)
 
     def last_losses(self) -> dict[str, float]:
         """Losses of the last step, per task."""
