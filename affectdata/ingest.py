@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 from affectdata.assembly import Assembled, assemble
 from affectdata.datasets import reader
 from affectdata.datasets.card import Card, Labelling, ProtocolCard
-from affectdata.datasets.reading import Block, Distribution, Folder, Reader, Reject
+from affectdata.datasets.parsing import content, hashed
+from affectdata.datasets.reading import Block, Distribution, Reader, Reject
 from affectdata.datasets.recognise import recognise
 from affectdata.ingest_summary import (
     IngestSummary,
@@ -25,6 +26,7 @@ from affectdata.ingest_summary import (
     count_splits,
     differences,
 )
+from affectdata.memo import Memo
 from affectdata.order_checks import order_warnings
 from manifests.errors import DatasetError, RejectLimitError
 from manifests.lake import Lake, check_dataset_name
@@ -36,8 +38,6 @@ MAX_REJECTS = 0.01
 
 Progress = Callable[[str, int, int], None]
 """Called with the step in words, how much of it is done, and how much there is (0: unknown)."""
-
-_CHUNK = 1 << 22
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ def ingest(
         root: Folder of the dataset; it is only read.
         name: Name in the lake, by default that of the reader.
         max_rejects: Largest share of items that may be refused for unforeseen reasons.
-        rehash: Also read every media file for the fingerprint.
+        rehash: Read every file for the fingerprint, media too, whatever the file system says of its times.
         options: The reader's options (`affect info` lists them).
         progress: Told how far each step is.
 
@@ -85,10 +85,11 @@ def ingest(
     """
     module, tell = reader(dataset), progress or _silent
     target = check_dataset_name(name or dataset)
-    distribution = recognise(module, Path(root), options, lambda count: tell("listing files", count, 0))
+    memo = Memo(lake.cache / "annotations" / f"{target}.sqlite", trusts_times=not rehash)
+    distribution = recognise(module, Path(root), options, lambda count: tell("listing files", count, 0), memo)
     command = _command(dataset, target, module.CARD, distribution)
     # The lock comes before all that takes long: the second of two writers should not learn in the end that it is one.
-    with lake.publish(target, command=command) as publication:
+    with lake.publish(target, command=command) as publication, memo.written():
         print_ = fingerprint(module.CARD, distribution, rehash=rehash, progress=tell)
         step = _Step(module, distribution, target, print_, command)
         before = _published(lake, target, module.CARD)
@@ -99,6 +100,7 @@ def ingest(
         reject = listing_rejects(distribution)
         blocks = _told(module.read(distribution, reject), tell)
         assembled = assemble(target, blocks, distribution.folder.files, reject)
+        memo.drop_unused()
         rejects = reject.table(module.CARD.expected_rejects, assembled.items)
         _check_limit(target, rejects, assembled.items, max_rejects)
         tell("writing layers", 0, 0)
@@ -120,7 +122,7 @@ def fingerprint(
     digest.update(f"{_own_options(card, distribution)}\n{distribution.settings}\n".encode())
     digest.update("".join(f"{file} at {place}\n" for file, place in folder.files.archives).encode())
     for done, path in enumerate(sorted(distribution.annotations)):
-        digest.update(f"{path} {_content(folder, path)}\n".encode())
+        digest.update(f"{path} {content(folder, path).hex()}\n".encode())
         tell("hashing annotations", done + 1, len(distribution.annotations))
     annotations = frozenset(distribution.annotations)
     read: defaultdict[str, set[str]] = defaultdict(set)
@@ -133,11 +135,11 @@ def fingerprint(
     if not rehash:
         return Fingerprint(digest.hexdigest())
     media = [path for path in folder.files.media() if path not in annotations]
-    content = hashlib.blake2b(digest_size=16)
+    pixels = hashlib.blake2b(digest_size=16)
     for done, path in enumerate(media):
-        content.update(f"{path} {_content(folder, path)}\n".encode())
+        pixels.update(f"{path} {hashed(folder, path).hex()}\n".encode())
         tell("hashing media", done + 1, len(media))
-    return Fingerprint(digest.hexdigest(), content.hexdigest())
+    return Fingerprint(digest.hexdigest(), pixels.hexdigest())
 
 
 @dataclass(frozen=True)
@@ -248,6 +250,8 @@ def _unchanged(step: _Step, before: Layer) -> IngestSummary:
         samples=before.rows,
         warnings=distribution.warnings,
         unchanged=True,
+        annotations=len(distribution.annotations),
+        opened=_opened(distribution),
     )
 
 
@@ -296,7 +300,14 @@ def _summary(step: _Step, assembled: Assembled, rejects: pa.Table, layers: list[
         rejects=dict(sorted(refused.items())),
         layers=tuple(layers),
         warnings=(*step.distribution.warnings, *unlike, *order),
+        annotations=len(step.distribution.annotations),
+        opened=_opened(step.distribution),
     )
+
+
+def _opened(distribution: Distribution) -> int:
+    """Annotation files that were opened in this ingest."""
+    return len(distribution.folder.memo.opened.intersection(distribution.annotations))
 
 
 def _own_options(card: Card, distribution: Distribution) -> list[str]:
@@ -307,17 +318,6 @@ def _own_options(card: Card, distribution: Distribution) -> list[str]:
 def _command(dataset: str, target: str, card: Card, distribution: Distribution) -> str:
     named = [f"--name {target}"] if target != dataset else []
     return " ".join(["affect ingest", dataset, *named, *_own_options(card, distribution)])
-
-
-def _content(folder: Folder, path: str) -> str:
-    digest = hashlib.blake2b(digest_size=16)
-    try:
-        with folder.open(path) as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-    except OSError as error:
-        raise DatasetError(f"{path} of {folder.root} cannot be read", found=str(error)) from None
-    return digest.hexdigest()
 
 
 def _told(blocks: Iterator[Block], tell: Progress) -> Iterator[Block]:

@@ -51,6 +51,8 @@ class IngestSummary:
         layers: Keys of the layers that were written.
         warnings: What the user should know.
         unchanged: Nothing was written: the lake already holds exactly this.
+        annotations: Annotation files of the distribution.
+        opened: Those of them that were read; of the others, it was known what they hold.
     """
 
     dataset: str
@@ -63,6 +65,8 @@ class IngestSummary:
     layers: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     unchanged: bool = False
+    annotations: int = 0
+    opened: int = 0
 
     def lines(self) -> list[str]:
         """One fact a line, for people."""
@@ -73,6 +77,8 @@ class IngestSummary:
         splits = ", ".join(f"{split} {count:,}" for split, count in named.items())
         text = [f"{self.dataset}: {self.samples:,} samples" + (f" ({splits})" if splits else "")]
         text.append(f"  distribution: {self.variant}")
+        if known := self.annotations - self.opened:
+            text.append(f"  read {self.opened:,} of {self.annotations:,} annotation files, {known:,} unchanged")
         for source, counts in self.sources.items():
             text += [f"  {line}" for line in _source_lines(source, counts, self.samples)]
         if not self.rejects:

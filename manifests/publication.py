@@ -269,7 +269,7 @@ class Publication:
         shutil.rmtree(self._folder, ignore_errors=True)
         # What was made from the dataset's pictures and labels goes with it: it may be licensed.
         shutil.rmtree(self.lake.home / ".work" / self.dataset, ignore_errors=True)
-        for file in (self.lake.cache / "manifest").glob(f"{self.dataset}.*"):
+        for file in self.lake.cache.glob(f"*/{self.dataset}.*"):
             file.unlink(missing_ok=True)
 
     def _current_file(self, relative: str) -> Path:

@@ -133,7 +133,7 @@ def read(distribution: Distribution, reject: Reject) -> Iterator[Block]:
     films: dict[tuple[str, str], Film] = {}
     for path in parts["tables"]:
         split = _xml_split(path)
-        for clip, film in read_films(folder.read_bytes(path), path, reject).items():
+        for clip, film in folder.parsed(path, read_films, path, reject).items():
             films[split, clip] = film
     found = places(folder, list(parts["tops"]))
     clips = list(_known(folder, (place for place in found if place.kind == "clips"), reject, loud=kind == "clips"))

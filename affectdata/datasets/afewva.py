@@ -96,7 +96,7 @@ def read(distribution: Distribution, reject: Reject) -> Iterator[Block]:
     for path in distribution.parts["clips"]:
         about = f"{path}/{_name(path)}.json"
         if about in folder.files:
-            clip = read_clip(folder.read_bytes(about), about, reject)
+            clip = folder.parsed(about, read_clip, about, reject)
         else:
             clip = Clip()
             reject(about, "missing-annotation", f"{len(folder.files.names(path, '*.png'))} frames without scores")

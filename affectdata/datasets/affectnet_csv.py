@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -60,25 +61,21 @@ def first_paths(data: bytes) -> list[str]:
 def csv_blocks(folder: Folder, part: Part, reject: Reject) -> Iterator[Block]:
     """The rows of one CSV, some ten thousand at a time."""
     pictures = _Pictures(folder, part)
-    for table in csv_tables(folder, part.path, reject):
-        yield _block(table, part, pictures, reject)
+    for rows in folder.parsed_pieces(part.path, _rows, part, reject):
+        yield _block(rows, part, pictures)
 
 
-def csv_tables(folder: Folder, path: str, reject: Reject) -> Iterator[CsvTable]:
+def csv_tables(file: BinaryIO, path: str, reject: Reject) -> Iterator[CsvTable]:
     """Pieces of one CSV by clean column names.
 
     Raises:
-        DatasetError: It cannot be read, or lacks columns.
+        DatasetError: It lacks columns.
     """
-    try:
-        with folder.open(path) as file:
-            for table in csv_pieces(file, path, reject, _PIECE):
-                names = [name.removeprefix("#").strip() for name in table.columns]
-                check_names(names, path)
-                check_columns(names, path)
-                yield replace(table, columns=dict(zip(names, table.columns.values(), strict=True)))
-    except OSError as error:
-        raise DatasetError(f"{path} of {folder.root} cannot be read", found=str(error)) from None
+    for table in csv_pieces(file, path, reject, _PIECE):
+        names = [name.removeprefix("#").strip() for name in table.columns]
+        check_names(names, path)
+        check_columns(names, path)
+        yield replace(table, columns=dict(zip(names, table.columns.values(), strict=True)))
 
 
 def check_columns(names: list[str], path: str) -> None:
@@ -89,7 +86,21 @@ def check_columns(names: list[str], path: str) -> None:
                            then="read the list as it was released, with its nine columns")  # fmt: skip
 
 
-def _block(table: CsvTable, part: Part, pictures: _Pictures, reject: Reject) -> Block:
+Rows = tuple[pa.Table, pa.Array, dict[str, pa.Table]]
+"""Samples without their paths, pictures as the list names them, and label tables by source."""
+
+
+def _rows(file: BinaryIO, part: Part, reject: Reject) -> Iterator[Rows]:
+    for table in csv_tables(file, part.path, reject):
+        yield _rows_of(table, part, reject)
+
+
+def _block(rows: Rows, part: Part, pictures: _Pictures) -> Block:
+    samples, names, labels = rows
+    return Block(samples.append_column("path", pictures.found(names)), labels, roles(part.split, len(names)))
+
+
+def _rows_of(table: CsvTable, part: Part, reject: Reject) -> Rows:
     # 412/0f3c9a7b...1a2b.jpg,120,120,803,803,171.4;402.13;180.02;498.7;...;512.5;801.66,1,0.785714,-0.055556
     named = as_mask(pc.is_valid(table.columns[COLUMNS[0]]))
     table = table.filter(table.refuse(~named, reject, "bad-name", COLUMNS[0]))
@@ -103,7 +114,6 @@ def _block(table: CsvTable, part: Part, pictures: _Pictures, reject: Reject) -> 
     paths = pc.utf8_trim_whitespace(columns[COLUMNS[0]])
     samples = pa.table({
         "sample_id": padded(table.rows, part.key),
-        "path": pictures.found(paths),
         "group_id": groups(paths),
         "face_status": labels.status,
         **_boxes(table, labels.keep, reject),
@@ -113,7 +123,7 @@ def _block(table: CsvTable, part: Part, pictures: _Pictures, reject: Reject) -> 
     marks = {"landmarks": vectors(points)}
     said_by = {"human": affect, "auto": marks} if part.human else {"auto": affect | marks}
     tables = {source: pa.table(found).filter(keep) for source, found in said_by.items()}
-    return Block(samples.filter(keep), tables, roles(part.split, int(labels.keep.sum())))
+    return samples.filter(keep), paths.filter(keep), tables
 
 
 def _boxes(table: CsvTable, keep: NDArray[np.bool_], reject: Reject) -> dict[str, pa.Array]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -121,17 +122,10 @@ class Listed:
         """The rows of the CSV beside a half, or None."""
         if not half.rows:
             return None
-        quiet = Reject()
-        pieces, numbers = [], []
-        for table in csv_tables(folder, half.rows, quiet):
-            cells = Cells(table.columns["expression"], table.columns["valence"], table.columns["arousal"],
-                          lambda _, mask: [""] * int(mask.sum()))  # fmt: skip
-            found = said(cells, quiet)
-            pieces.append(pa.table({"name": found.names, "status": found.status, "valence": found.valence,
-                                    "arousal": found.arousal}))  # fmt: skip
-            numbers.append(table.rows)
-        if not numbers:
+        found = list(folder.parsed_pieces(half.rows, _said_by_row, half.rows))
+        if not found:
             return None
+        pieces, numbers = zip(*found, strict=True)
         rows = np.concatenate(numbers)
         place = np.full(int(rows.max(initial=-1)) + 1, -1)
         place[rows] = np.arange(len(rows))
@@ -156,6 +150,17 @@ class Listed:
                    for row, name in zip(ids[unlike].tolist(), names, strict=True)]  # fmt: skip
         reject.many([f"{half.inside}/{number}" for number in ids[unlike].tolist()], "id-mismatch", details)
         return unlike
+
+
+def _said_by_row(file: BinaryIO, path: str) -> Iterator[tuple[pa.Table, NDArray[np.int64]]]:
+    """Class, status and ratings of some rows of the original CSV, and their numbers."""
+    quiet = Reject()
+    for table in csv_tables(file, path, quiet):
+        cells = Cells(table.columns["expression"], table.columns["valence"], table.columns["arousal"],
+                      lambda _, mask: [""] * int(mask.sum()))  # fmt: skip
+        found = said(cells, quiet)
+        columns = {"name": found.names, "status": found.status, "valence": found.valence, "arousal": found.arousal}
+        yield pa.table(columns), table.rows
 
 
 def _floats(values: pa.Array | pa.ChunkedArray) -> NDArray[np.float64]:

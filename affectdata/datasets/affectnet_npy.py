@@ -102,7 +102,7 @@ def _is_pickled(data: bytes) -> bool:
 
 
 def _loaded(folder: Folder, path: str, reason: str, reject: Reject) -> NDArray[np.generic] | None:
-    values = "bad-number" if folder.files.size(path) > MAX_BYTES else npy_values(folder.read_bytes(path))
+    values = "bad-number" if folder.files.size(path) > MAX_BYTES else folder.parsed(path, npy_values)
     if not isinstance(values, str):
         return values
     unsafe = values == "unsafe-file"

@@ -49,7 +49,7 @@ def plus_blocks(folder: Folder, half: Half, reject: Reject) -> Iterator[Block]:
 
 
 def _read(folder: Folder, path: str, reject: Reject) -> dict[str, object]:
-    facts = None if folder.files.size(path) > MAX_BYTES else json_facts(folder.read_bytes(path))
+    facts = None if folder.files.size(path) > MAX_BYTES else folder.parsed(path, json_facts)
     if facts is None:
         reject(path, "bad-attributes", "no JSON object")
     return facts or {}

@@ -108,7 +108,7 @@ def _block(folder: Folder, name: str, video: str, files: tuple[str, str], reject
     # -0.034
     columns = []
     for side, path in zip(("valence", "arousal"), files, strict=True):
-        table = frame_lines(folder.read_bytes(path), (side,), pa.float32(), path, reject)
+        table = folder.parsed(path, frame_lines, (side,), pa.float32(), path, reject)
         values = table.column(0).combine_chunks()
         outside = pc.fill_null(pc.greater(pc.abs(values), 1), False)
         rows = np.flatnonzero(outside.to_numpy(zero_copy_only=False)).tolist()

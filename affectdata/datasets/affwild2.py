@@ -162,7 +162,7 @@ def read(distribution: Distribution, reject: Reject) -> Iterator[Block]:
     for name in sorted(tracks.keys() | lists.keys() | unnamed, key=lambda name: f"{name}/".encode()):
         track = tracks.get(name, _Track(name))
         for task, path in sorted(track.files.items()):
-            marks = read_track(folder.read_bytes(path), task, announced[task], path, reject)
+            marks = folder.parsed(path, read_track, task, announced[task], path, reject)
             if marks is not None:
                 track.marks[task] = marks
         if name in lists:
@@ -203,7 +203,7 @@ def _lists(distribution: Distribution, reject: Reject) -> dict[str, tuple[str, M
     found: dict[str, tuple[str, Marks]] = {}
     for split in ("val", "train"):
         for path in distribution.parts.get(f"mtl/{split}", ()):
-            for track, marks in read_mtl(distribution.folder.read_bytes(path), path, reject).items():
+            for track, marks in distribution.folder.parsed(path, read_mtl, path, reject).items():
                 if track in found:
                     reject(f"{path} {track}", "split-leak", f"{len(marks.numbers)} lines of a track that is scored")
                 else:

@@ -118,20 +118,10 @@ class Reading:
         return pa.table(columns | {"frame_index": pa.array(frames, pa.int32())})
 
     def _occurrence(self, path: str) -> tuple[tuple[int, ...], Codes | None]:
-        # 0,1,2,3,4,5,6,7,8,9,10,...,99          wide: column k is AU k
-        # 721,0,0,9,0,0,1,1,9,0,1,...,9
-        # 1,1,2,4,5,6,7,9,10,11,12,...           named: the first cell means nothing
-        # 145,0,0,0,0,1,1,0,1,0,1,...
-        header, body = cut_header(self.folder.read_bytes(path))
-        columns = header_aus(header, self.release)
-        if columns is None:
-            # Every line of it is lost, and the limit of rejects should know.
-            lost = max(1, sum(bool(line.strip()) for line in body.splitlines()))
-            self.reject.many([path] * lost, "unknown-header", [",".join(header)[:80]] * lost)
+        columns, codes = self.folder.parsed(path, read_occurrence, self.release, path, self.reject)
+        if codes is None:
             return (), None
-        names = [None if au is None else au_column(au) for au in columns]
-        codes = read_codes(body, names, OCCURRENCE, path, self.reject, first=2)
-        if len(header) >= WIDE:
+        if len(columns) + 1 >= WIDE:
             passed = [place + 1 for place, au in enumerate(columns) if au is None]
             filled = (codes.passed != UNKNOWN).any(axis=0)
             for au in (au for au, f in zip(passed, filled, strict=True) if f and au in AUS and au not in NOT_CODED):
@@ -150,13 +140,30 @@ class Reading:
                 if coded:
                     self.reject(f"{name} AU{au:02d}", "missing-annotation", "occurrence without an intensity file")
                 continue
-            codes = read_codes(self.folder.read_bytes(path), [f"AU{au}"], INTENSITY, path, self.reject)
+            codes = self.folder.parsed(path, read_codes, [f"AU{au}"], INTENSITY, path, self.reject)
             if occurrence is not None and codes.lines != occurrence.lines:
                 self.reject(path, "length-mismatch", f"{codes.lines} lines, occurrence has {occurrence.lines}")
             found[au] = codes
         if found and not coded:
             self.reject(name, "missing-annotation", "intensity without an occurrence file")
         return found
+
+
+def read_occurrence(data: bytes, release: Release, about: str, reject: Reject) -> tuple[list[int | None], Codes | None]:
+    """AU of each column after the frame (None: passed over), and the codes; without them for an unknown header."""
+    # 0,1,2,3,4,5,6,7,8,9,10,...,99          wide: column k is AU k
+    # 721,0,0,9,0,0,1,1,9,0,1,...,9
+    # 1,1,2,4,5,6,7,9,10,11,12,...           named: the first cell means nothing
+    # 145,0,0,0,0,1,1,0,1,0,1,...
+    header, body = cut_header(data)
+    columns = header_aus(header, release)
+    if columns is None:
+        # Every line of it is lost, and the limit of rejects should know.
+        lost = max(1, sum(bool(line.strip()) for line in body.splitlines()))
+        reject.many([about] * lost, "unknown-header", [",".join(header)[:80]] * lost)
+        return [], None
+    names = [None if au is None else au_column(au) for au in columns]
+    return columns, read_codes(body, names, OCCURRENCE, about, reject, first=2)
 
 
 def header_aus(header: tuple[str, ...], release: Release) -> list[int | None] | None:

@@ -215,9 +215,9 @@ def _read_subject(
     points = np.full((len(frames), 136), np.nan, np.float32)
     for row, frame in enumerate(frames):
         if (path := kinds["facs"].get(frame)) and _at_peak(frame, peaks, path, reject):
-            coded[row] = facs_of(folder.read_bytes(path), path, reject)
+            coded[row] = folder.parsed(path, facs_of, path, reject)
         if path := kinds["landmarks"].get(frame):
-            found = landmarks_of(folder.read_bytes(path), path, reject)
+            found = folder.parsed(path, landmarks_of, path, reject)
             points[row] = np.nan if found is None else found
     last, first = last_three(frames, emotions), first_neutral(frames, emotions)
     labels = {
@@ -264,7 +264,7 @@ def _emotions(
             reject(path, "conflicting-duplicate", f"{files[frame[:2]]} emotion files in one sequence")
         elif not _at_peak(frame, peaks, path, reject):
             continue
-        elif name := emotion_of(folder.read_bytes(path), path, reject):
+        elif name := folder.parsed(path, emotion_of, path, reject):
             found[frame] = name
     return found
 

@@ -206,7 +206,7 @@ def _read_labels(folder: Folder, path: str, subject: str, reject: Reject) -> tup
         elif match[1].upper() != subject or int(match[2]) in found:
             reject(where, "id-mismatch", f"in the folder of {subject}, or an AU for the second time")
         else:
-            found[int(match[2])] = read_codes(folder.read_bytes(where), ["intensity"], CODING, where, reject)
+            found[int(match[2])] = folder.parsed(where, read_codes, ["intensity"], CODING, where, reject)
     for au in sorted(set(AU_SPACES["disfa12"]) - set(found)):
         reject(f"{path}/{subject}_au{au}.txt", "missing-annotation", f"AU{au} stays unknown for {subject}")
     most = max((codes.lines for codes in found.values()), default=0)

@@ -62,8 +62,8 @@ def landmarks(
     lost = failed(subject, frames)
     for row, frame in enumerate(frames.tolist()):
         if frame in paths and not lost[row]:
-            data, base = folder.read_bytes(paths[frame]), int(folder.options["landmark-base"])
-            points = read_points(data, paths[frame], reject, base=base)
+            base = int(folder.options["landmark-base"])
+            points = folder.parsed(paths[frame], read_points, paths[frame], reject, base=base)
             found[row] = np.nan if points is None else points
     return spread(found, SIXTY_SIX)
 

@@ -64,7 +64,7 @@ def _read_files(folder: Folder, path: str, reject: Reject) -> dict[int, dict[str
         if not match or int(match[1]) not in AUS or int(match[1]) in found:
             reject(where, "bad-name", "expected AU<number>.txt, once for each AU")
             continue
-        found[int(match[1])] = read_intensities(folder.read_bytes(where), where, reject)
+        found[int(match[1])] = folder.parsed(where, read_intensities, where, reject)
         counts[int(match[1])] = len(found[int(match[1])])
     for au in sorted(set(AU_SPACES["disfa12"]) - set(found)):
         reject(f"{path}/AU{au}.txt", "missing-annotation", f"AU{au} stays unknown in this trial")

@@ -55,12 +55,16 @@ def joined(parts: Iterable[Coded]) -> Coded:
 
 
 def read_shard(folder: Folder, path: str, reject: Reject) -> tuple[Coded, CsvTable]:
-    """A `dataFile_<n>.txt`, and the table of its rows."""
+    """A `dataFile_<n>.txt`, and the URLs of its rows."""
+    return folder.parsed(path, _shard, path, reject)
+
+
+def _shard(data: bytes, about: str, reject: Reject) -> tuple[Coded, CsvTable]:
     # https://s3.../N_0000000007/N_0000000007_00012.jpg<TAB>http://example.org/a/b.jpg<TAB>0<TAB>0<TAB>999<TAB>1 ...
     # No header, 62 fields. An original URL may hold blanks and quotes: only TAB parts fields.
-    data = folder.read_bytes(path).replace(b'"', b"'")
-    table = csv_table(data, path, reject, names=_SHARD_COLUMNS, delimiter="\t")
-    return coded(table, "URL", {au: f"AU {au}" for au in AUS}, reject)
+    table = csv_table(data.replace(b'"', b"'"), about, reject, names=_SHARD_COLUMNS, delimiter="\t")
+    rows, table = coded(table, "URL", {au: f"AU {au}" for au in AUS}, reject)
+    return rows, replace(table, columns={"URL": table.columns["URL"]})
 
 
 def read_tables(folder: Folder, path: str, first: int | None, reject: Reject) -> Iterator[tuple[Coded, CsvTable]]:
@@ -77,13 +81,12 @@ def read_tables(folder: Folder, path: str, first: int | None, reject: Reject) ->
     """
     tables: Iterable[CsvTable]
     if path.lower().endswith((".xlsx", ".xls")):
-        tables = sheets(folder.local(path), path, reject)
+        tables = folder.parsed(path, sheets, path, reject)
     elif first is not None:
         # The names in the older header are not known, and need not differ.
-        body = folder.read_bytes(path).lstrip(b"\r\n").partition(b"\n")[2]
-        tables = [csv_table(body, path, reject, names=[f"column {n + 1}" for n in range(first + len(AUS))])]
+        tables = [folder.parsed(path, _without_names, first + len(AUS), path, reject)]
     else:
-        tables = [csv_table(folder.read_bytes(path), path, reject)]
+        tables = [folder.parsed(path, csv_table, path, reject)]
     found = False
     for table in tables:
         names = list(table.columns)
@@ -101,6 +104,11 @@ def read_tables(folder: Folder, path: str, first: int | None, reject: Reject) ->
             found="no sheet whose first row has the columns",
             expected="URL, URL orig, 'AU 1' ... 'AU 60'",
         )
+
+
+def _without_names(data: bytes, columns: int, about: str, reject: Reject) -> CsvTable:
+    body = data.lstrip(b"\r\n").partition(b"\n")[2]
+    return csv_table(body, about, reject, names=[f"column {number + 1}" for number in range(columns)])
 
 
 def named_columns(names: Sequence[str]) -> tuple[str, dict[int, str]] | None:

@@ -8,12 +8,12 @@ every user a dependency for the sake of one file.
 
 from __future__ import annotations
 
+import io
 import posixpath
 import re
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from pathlib import Path
 from typing import IO
 from xml.parsers import expat
 
@@ -37,11 +37,11 @@ Start = Callable[[str, Mapping[str, str]], None]
 End = Callable[[str], None]
 
 
-def sheets(path: Path, about: str, reject: Reject) -> Iterator[CsvTable]:
+def sheets(data: bytes, about: str, reject: Reject) -> Iterator[CsvTable]:
     """Every sheet that holds a cell; its first row that is not empty names the columns.
 
     Args:
-        path: The workbook.
+        data: The workbook.
         about: Its name for messages.
         reject: Takes rows with a cell beyond the named columns as `bad-field-count`.
 
@@ -49,18 +49,17 @@ def sheets(path: Path, about: str, reject: Reject) -> Iterator[CsvTable]:
         DatasetError: Protected, no workbook, or larger than `MAX_UNPACKED` when unpacked.
     """
     try:
-        with path.open("rb") as file:
-            if file.read(len(_OLE)) == _OLE:
+        if data.startswith(_OLE):
+            raise _protected(about)
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            if any(info.flag_bits & 1 for info in archive.infolist()):
                 raise _protected(about)
-            with zipfile.ZipFile(file) as archive:
-                if any(info.flag_bits & 1 for info in archive.infolist()):
-                    raise _protected(about)
-                texts = _shared_strings(archive, about)
-                for name, part in _sheet_parts(archive, about):
-                    sheet = _Sheet(texts)
-                    _parse(archive, part, about, sheet.start, sheet.end, sheet.text)
-                    if sheet.names:
-                        yield sheet.table(f"{about} sheet {name}", reject)
+            texts = _shared_strings(archive, about)
+            for name, part in _sheet_parts(archive, about):
+                sheet = _Sheet(texts)
+                _parse(archive, part, about, sheet.start, sheet.end, sheet.text)
+                if sheet.names:
+                    yield sheet.table(f"{about} sheet {name}", reject)
     except _BROKEN as error:
         raise DatasetError(
             f"{about} cannot be read as a workbook (not-an-archive)",

@@ -88,7 +88,8 @@ def find(folder: Folder) -> Distribution | None:
 def read(distribution: Distribution, reject: Reject) -> Iterator[Block]:
     """All faces as one Block."""
     folder, [path], [images] = distribution.folder, distribution.parts["list"], distribution.parts["images"]
-    yield _block(_table(folder.read_bytes(path), path, reject), images, folder.options.get("confidence", ""), reject)
+    table = folder.parsed(path, _table, path, reject)
+    yield _block(table, images, folder.options.get("confidence", ""), reject)
 
 
 def _is_list(data: bytes) -> bool:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import BinaryIO
 
 import numpy as np
 import pyarrow as pa
@@ -232,11 +233,8 @@ def _read_pixels(folder: Folder, path: str, votes: CsvTable | None, reject: Reje
     # 3,12 14 15 ... 201,Training
     # Of train.csv and test.csv, whatever they are called, only the first has classes (F3).
     half = "Training" if "emotion" in header(folder.head(path)) else "test.csv"
-    for table in _pixel_batches(folder, path, reject):
+    for table, keep in folder.parsed_pieces(path, _without_pixels, path, reject):
         count = len(table.rows)
-        keep = table.refuse(~_has_48x48(table.columns["pixels"]), reject, "bad-pixel-count", "emotion")
-        # The pixels have been checked and stay in the file.
-        table = CsvTable({n: c for n, c in table.columns.items() if n != "pixels"}, table.rows, path)
         codes, bad = integers(table.columns["emotion"])
         names, wrong = recoded(codes, CODES)
         keep &= table.refuse((bad | wrong) & keep, reject, "unknown-code", "emotion")
@@ -260,14 +258,13 @@ def _read_pixels(folder: Folder, path: str, votes: CsvTable | None, reject: Reje
         yield _block(columns, names.filter(pa.array(keep)), voted)
 
 
-def _pixel_batches(folder: Folder, path: str, reject: Reject) -> Iterator[CsvTable]:
-    try:
-        with folder.open(path) as file:
-            for table in csv_pieces(file, path, reject):
-                absent = {"emotion": pa.nulls(len(table.rows), pa.string())}
-                yield CsvTable(absent | dict(table.columns), table.rows, path)
-    except OSError as error:
-        raise DatasetError(f"{path} of {folder.root} cannot be read", found=str(error)) from None
+def _without_pixels(file: BinaryIO, path: str, reject: Reject) -> Iterator[tuple[CsvTable, NDArray[np.bool_]]]:
+    """The other columns of some rows, and whose pixels are right: they have been checked and stay in the file."""
+    for table in csv_pieces(file, path, reject):
+        absent = {"emotion": pa.nulls(len(table.rows), pa.string())}
+        table = CsvTable(absent | dict(table.columns), table.rows, path)
+        keep = table.refuse(~_has_48x48(table.columns["pixels"]), reject, "bad-pixel-count", "emotion")
+        yield replace(table, columns={n: c for n, c in table.columns.items() if n != "pixels"}), keep
 
 
 def _read_class(folder: Folder, path: str, reject: Reject) -> Iterator[Block]:

@@ -32,7 +32,7 @@ _NOT_A_FACE = VOTE_COLUMNS.index("NF")
 def label_csv(folder: Folder, path: str, reject: Reject) -> CsvTable:
     """One `label.csv`, rows without a picture name refused."""
     # fer0000041.png,"(0, 0, 48, 48)",5,0,0,3,1,0,0,0,1,0        no header; the box is the whole picture in every row
-    table = csv_table(folder.read_bytes(path), path, reject, names=("Image name", "box", *VOTE_COLUMNS))
+    table = folder.parsed(path, csv_table, path, reject, names=("Image name", "box", *VOTE_COLUMNS))
     return table.filter(table.refuse(as_mask(pc.is_null(table.columns["Image name"])), reject, "bad-name", "box"))
 
 
@@ -40,7 +40,7 @@ def votes_csv(folder: Folder, path: str, reject: Reject) -> CsvTable:
     """`fer2013new.csv`; the 2016 edition lacks `Image name`, which is then `unnamed` everywhere."""
     # Usage,Image name,neutral,happiness,surprise,sadness,anger,disgust,fear,contempt,unknown,NF
     # Training,fer0000041.png,5,0,0,3,1,0,0,0,1,0
-    table = csv_table(folder.read_bytes(path), path, reject)
+    table = folder.parsed(path, csv_table, path, reject)
     if "Image name" not in table.columns:
         columns = {**table.columns, "Image name": pa.array(["unnamed"] * len(table.rows), pa.string())}
         table = CsvTable(columns, table.rows, path)
@@ -131,7 +131,7 @@ def original_classes(
     """
     # csv_row,ferplus_name,usage,fer_emotion,ambiguous_duplicate
     # 0,fer0000000.png,Training,0,0
-    table = csv_table(folder.read_bytes(path), path, reject)
+    table = folder.parsed(path, csv_table, path, reject)
     emotion, bad = integers(table.columns["fer_emotion"])
     table.refuse(bad, reject, "bad-number", "fer_emotion")
     index = pc.index_in(emotion, value_set=pa.array(list(codes), pa.int64()))

@@ -29,11 +29,15 @@ def read_file(folder: Folder, path: str, kind: str, reject: Reject) -> Coded:
     Raises:
         DatasetError: A header without AUs, or neither a header nor a fitting option `columns`.
     """
+    return folder.parsed(path, _coded, path, kind, folder.options["columns"], reject)
+
+
+def _coded(data: bytes, path: str, kind: str, given: str, reject: Reject) -> Coded:
     # frame,AU1,AU2,AU4,AU5,AU6,...             (invented, layout [unverified])
     # 1,0,0,0,0,1,...
     # 2,0,0,0,9,1,...
-    body, columns = _body(folder, path, reject)
-    width = len(header(folder.head(path)))
+    body, columns = _body(data, path, given, reject)
+    width = len(header(data))
     table = csv_table(body, path, reject, names=[str(place) for place in range(width)])
     frames, bad = integers(table.columns["0"])
     keep = table.refuse(bad | as_mask(pc.is_null(frames)), reject, "bad-number", "0")
@@ -76,10 +80,9 @@ def _once(
     return unique, kept
 
 
-def _body(folder: Folder, path: str, reject: Reject) -> tuple[bytes, dict[int, str]]:
+def _body(data: bytes, path: str, listed: str, reject: Reject) -> tuple[bytes, dict[int, str]]:
     """The data lines of a file, and AU -> number of its column; from the header, or else from `--columns`."""
-    data = folder.read_bytes(path)
-    cells = header(folder.head(path))
+    cells = header(data)
     if _is_header(cells):
         columns: dict[int, str] = {}
         for place, cell in enumerate(cells[1:], start=1):
@@ -92,7 +95,7 @@ def _body(folder: Folder, path: str, reject: Reject) -> tuple[bytes, dict[int, s
             return _after_header(data), columns
         raise DatasetError(f"{path} names no AU (unknown-header)", found=", ".join(cells)[:200],
                            expected="a frame number, then columns such as AU1, AU01 or 1")  # fmt: skip
-    given = [whole_number("columns", cell) for cell in folder.options["columns"].split(",") if cell.strip()]
+    given = [whole_number("columns", cell) for cell in listed.split(",") if cell.strip()]
     if len(given) != len(cells) - 1 or len(set(given)) != len(given) or not set(given) <= set(AUS):
         raise DatasetError(
             f"{path} has no header, and --columns does not say what its columns are (no-column-map)",

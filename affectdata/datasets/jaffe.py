@@ -94,7 +94,7 @@ def find(folder: Folder) -> Distribution | None:
     odd = [f"{place}/{name}".removeprefix("/") for place in sorted(places) for name in files.names(place)
            if _PICTURE.fullmatch(name) and not _NAME.fullmatch(name)]  # fmt: skip
     odd = [path for path in odd if copy in path.lower()]
-    readmes = [path for path in _readmes(folder, places) if has_ratings(folder.read_bytes(path))]
+    readmes = [path for path in _readmes(folder, places) if folder.parsed(path, has_ratings)]
     warnings = [] if readmes else ["no ratings: put README_FIRST.txt, a download of its own, beside the pictures"]
     warnings += [f"{path} is not read: {readmes[0]} holds the ratings too" for path in readmes[1:]]
     parts = {"pictures": tuple(paths), "odd": tuple(odd), "ratings": tuple(readmes[:1])}
@@ -114,7 +114,7 @@ def read(distribution: Distribution, reject: Reject) -> Iterator[Block]:
     if parts["ratings"]:
         path = parts["ratings"][0]
         pictures = {f"{subject}-{pose}": int(serial) for subject, pose, serial in named.values()}
-        ratings = joined(read_ratings(folder.read_bytes(path), path, reject), pictures, reject)
+        ratings = joined(folder.parsed(path, read_ratings, path, reject), pictures, reject)
     subjects = [subject for subject, _, _ in named.values()]
     samples = pa.table({
         "sample_id": pa.array([_stem(path) for path in named], pa.string()),

@@ -147,7 +147,7 @@ def _read_package(folder: Folder, base: str, split: str, reject: Reject) -> Bloc
     points = {path.rpartition(".")[0]: path for path in files if path.lower().endswith(".pts")}
     for path in (path for path in files if path.lower().endswith(_PICTURES)):
         where = points.pop(path.rpartition(".")[0], None)
-        found = read_pts_of(folder.read_bytes(where), where, reject, counts=tuple(KINDS)) if where else None
+        found = folder.parsed(where, read_pts_of, where, reject, counts=tuple(KINDS)) if where else None
         rows.add(path, found)
     reject.many(points.values(), "missing-image", ("no picture of this name" for _ in points))
     return rows.block()
@@ -158,7 +158,7 @@ def _read_texts(folder: Folder, base: str, split: str, reject: Reject) -> Block:
     rows = _Rows("menpo2d", split)
     for name in folder.files.names(base, "*.txt"):
         about = f"{base}/{name}"
-        for file, detected, points in text_lines(folder.read_bytes(about), about, reject):
+        for file, detected, points in folder.parsed(about, text_lines, about, reject):
             tops = (f"{base}/image/{file}", f"{base}/image/{KINDS[len(points)]}/{file}", f"{base}/{file}")
             rows.add(next((path for path in tops if path in folder.files), tops[0]), points, detected)
     listed = set(rows.paths)

@@ -151,7 +151,7 @@ def _read_list(folder: Folder, path: str, reject: Reject) -> Block:
     subset = _subset(folder, path)
     rows, pictures = _Rows(subset), _Pictures(folder, path)
     listed = set()
-    for number, stem, code in _label_lines(folder.read_bytes(path), path, reject):
+    for number, stem, code in folder.parsed(path, _label_lines, path, reject):
         listed.add(stem)
         name = _class_name(code, subset, f"{path} line {number}", reject)
         if name:
@@ -216,10 +216,10 @@ def _add_picture(rows: _Rows, pictures: _Pictures, stem: str, name: str | None, 
     facts: dict[str, object] = {"sample_id": f"{rows.subset}/{stem}", "path": path, "split": split}
     manual = f"{pictures.manual}/{stem}_manu_attri.txt"
     if manual in pictures.folder.files:
-        facts |= _manual(pictures.folder.read_bytes(manual), manual, reject, with_points=original)
+        facts |= pictures.folder.parsed(manual, _manual, manual, reject, with_points=original)
     box = f"{pictures.boxes}/{stem}_boundingbox.txt"
     if original and box in pictures.folder.files:
-        facts |= _box(pictures.folder.read_bytes(box), box, reject)
+        facts |= pictures.folder.parsed(box, _box, box, reject)
     rows.add(name, **facts)
 
 
@@ -281,7 +281,7 @@ def _read_repack(folder: Folder, classes: tuple[str, ...], tables: tuple[str, ..
 def _csv_codes(folder: Folder, path: str, reject: Reject) -> Iterator[tuple[str, str]]:
     # image,label
     # train_00001_aligned.jpg,5
-    table = csv_table(folder.read_bytes(path), path, reject)
+    table = folder.parsed(path, csv_table, path, reject)
     if len(table.columns) != 2:
         raise DatasetError(f"{path} is not the repack's label list", found=", ".join(table.columns),
                            expected="two columns: picture name, label 1-7")  # fmt: skip
@@ -300,8 +300,11 @@ def _subset(folder: Folder, path: str) -> str:
     for subset in SUBSETS:
         if subset in named:
             return subset
-    codes = {line.split()[-1] for _, line in lines(folder.read_bytes(path)) if line.split()}
-    return "compound" if codes & {"8", "9", "10", "11"} else "basic"
+    return "compound" if folder.parsed(path, _is_compound) else "basic"
+
+
+def _is_compound(data: bytes) -> bool:
+    return any(line.split()[-1:] in (["8"], ["9"], ["10"], ["11"]) for _, line in lines(data))
 
 
 def _base(path: str, beside: str) -> str:

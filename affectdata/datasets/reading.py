@@ -11,34 +11,27 @@ columns: listing, hashing, checking that media exist, sorting, rejecting and wri
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, Concatenate, ParamSpec, Protocol, TypeVar
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from affectdata.archives import archive, spooled
-from affectdata.datasets.card import Card, ExpectedReject, Labelling, ProtocolCard
+from affectdata.archives import archive
+from affectdata.datasets import parsing
+from affectdata.datasets.card import Card, Labelling, ProtocolCard
 from affectdata.datasets.listing import Listing
-from manifests.errors import DatasetError, MediaError, UnknownNameError
+from affectdata.datasets.rejects import REASONS as REASONS
+from affectdata.datasets.rejects import Reject as Reject
+from affectdata.datasets.rejects import clean as clean
+from affectdata.memo import Memo
+from manifests.errors import DatasetError, MediaError
 
-REASONS = frozenset(
-    (
-        *("missing-image", "missing-video", "missing-frame", "missing-annotation", "rating-without-image"),
-        *("undecodable-image", "image-too-large", "unsafe-file", "unsafe-path", "protected-file", "not-an-archive"),
-        *("unknown-code", "out-of-range", "bad-number", "bad-field-count", "bad-pixel-count", "bad-landmarks"),
-        *("bad-attributes", "bad-box", "bad-name", "id-mismatch", "length-mismatch", "duplicate-key"),
-        *("conflicting-duplicate", "split-leak", "unknown-class-folder", "unknown-header", "unknown-split"),
-        *("test-list", "wrong-dataset", "ambiguous-variant", "unsupported-variant", "no-code-table", "no-column-map"),
-        *("code-order-mismatch", "not-a-face", "fer-plus-unknown"),
-    )
-)
-"""Reject codes: why an item of the source, or one field of it, was refused."""
+P = ParamSpec("P")
+T = TypeVar("T")
 
 MAX_UNPACKED = 2 * 1024**3
 """Annotation files inside archives above this size are not read whole."""
@@ -52,11 +45,13 @@ class Folder:
         root: Absolute path.
         files: Every file below it.
         options: The user's choices, completed by the defaults of the CARD.
+        memo: What earlier ingests learned of the files.
     """
 
     root: Path
     files: Listing
     options: Mapping[str, str] = field(default_factory=dict)
+    memo: Memo = field(default_factory=Memo, compare=False, repr=False)
 
     def open(self, path: str) -> BinaryIO:
         """A file, or an entry of an archive, as a stream of bytes.
@@ -64,25 +59,13 @@ class Folder:
         Raises:
             OSError: It cannot be read; reading from the stream raises it too.
         """
+        self.memo.opened.add(path)
         if (origin := self.files.origin(path)) is None:
             return (self.root / path).open("rb")
         try:
             return archive(self.root / origin[0]).open(origin[1])
         except MediaError as error:
             raise OSError(error.detail) from None
-
-    def local(self, path: str) -> Path:
-        """A file that libraries can open by its name: the file itself, or a temporary copy of an archive's entry.
-
-        Raises:
-            DatasetError: It cannot be read.
-        """
-        if (origin := self.files.origin(path)) is None:
-            return self.root / path
-        try:
-            return spooled(self.root / origin[0], origin[1]).path()
-        except MediaError as error:
-            raise DatasetError(f"{path} of {self.root} cannot be read", found=error.detail) from None
 
     def read_bytes(self, path: str) -> bytes:
         """Content of an annotation file.
@@ -100,11 +83,33 @@ class Folder:
 
     def head(self, path: str, size: int = 65_536) -> bytes:
         """The first bytes of a file, or nothing if it cannot be read: enough for `find` to know a header."""
-        try:
-            with self.open(path) as file:
-                return file.read(size)
-        except OSError:
-            return b""
+        return parsing.head(self, path, size)
+
+    def parsed(self, path: str, parser: Callable[Concatenate[bytes, P], T], *arguments: P.args, **named: P.kwargs) -> T:
+        """What `parser(content, *arguments, **named)` returns, be it from an earlier ingest of the same content.
+
+        A reader parses every annotation file through this, so that an ingest after files were added parses only them.
+
+        Args:
+            path: The file.
+            parser: A function of a module that depends on its arguments alone. It returns what `packed` can keep, or
+                an iterator over such, which is run to its end at once.
+            arguments: Any `Reject` among them takes again what it took the first time.
+
+        Raises:
+            DatasetError: The file cannot be read, or whatever the parser raises, which is never kept.
+        """
+        return parsing.parsed(self, path, parser, arguments, named)
+
+    def parsed_pieces(
+        self,
+        path: str,
+        parser: Callable[Concatenate[BinaryIO, P], Iterator[T]],
+        *arguments: P.args,
+        **named: P.kwargs,
+    ) -> Iterator[T]:
+        """The same for a file that need not fit into memory: the parser takes it as a stream and yields pieces."""
+        return parsing.parsed_pieces(self, path, parser, arguments, named)
 
 
 @dataclass(frozen=True)
@@ -161,73 +166,9 @@ class Reader(Protocol):
         """The rows of the distribution."""
 
 
-_REJECTED = pa.schema([("where", pa.string()), ("reason", pa.string()), ("detail", pa.string())])
-
-
-class Reject:
-    """Collects what a reader refuses. Calling it never raises on the data's account.
-
-    An item may be refused whole (the reader then leaves it out of its Block) or in one field (the reader then keeps
-    the sample and leaves that field NULL).
-    """
-
-    def __init__(self) -> None:
-        self._single: list[tuple[str, str, str]] = []
-        self._tables: list[pa.Table] = []
-        self._counts: Counter[str] = Counter()
-
-    def __len__(self) -> int:
-        return self._counts.total()
-
-    def __call__(self, where: str, reason: str, detail: str = "") -> None:
-        """Refuse one item: the file and line, the reason code, and what was found."""
-        self.many([where], reason, [detail])
-
-    def many(self, where: Iterable[str], reason: str, detail: Iterable[object]) -> None:
-        """Refuse several items for one reason."""
-        before = len(self._single)
-        self._single += [(clean(w), _known(reason), clean(str(d))[:500]) for w, d in zip(where, detail, strict=True)]
-        self._counts[_known(reason)] += len(self._single) - before
-
-    def columns(self, where: pa.Array | pa.ChunkedArray, detail: pa.Array | pa.ChunkedArray, reason: str) -> None:
-        """Refuse as many items as the columns have rows, for one reason; without a Python object per row."""
-        columns = {"where": where, "reason": pa.repeat(_known(reason), len(where)), "detail": detail}
-        self._tables.append(pa.table(columns, schema=_REJECTED))
-        self._counts[reason] += len(where)
-
-    def counts(self) -> Counter[str]:
-        """Number of rejects per reason."""
-        return Counter({reason: count for reason, count in self._counts.items() if count})
-
-    def table(self, expected: Iterable[ExpectedReject], items: int) -> pa.Table:
-        """All rejects as a `rejects` layer, sorted.
-
-        Args:
-            expected: What the CARD foresees.
-            items: Items of the source, of which the expected shares are taken.
-        """
-        foreseen = [e.reason for e in expected if self._counts[e.reason] <= e.share * items]
-        columns = [[row[at] for row in self._single] for at in range(len(_REJECTED))]
-        rows = pa.concat_tables([pa.table(columns, schema=_REJECTED), *self._tables])
-        rows = rows.sort_by([(name, "ascending") for name in rows.column_names])
-        is_foreseen = pc.is_in(rows.column("reason"), value_set=pa.array(foreseen, pa.string()))
-        return rows.append_column("expected", is_foreseen)
-
-
-def _known(reason: str) -> str:
-    if reason not in REASONS:
-        raise UnknownNameError("reject reason", reason, sorted(REASONS))
-    return reason
-
-
 def vectors(values: NDArray[np.floating]) -> pa.Array:
     """Rows of numbers [N, length] as a fixed-size list column; NaN is NULL, and so is a row of nothing else."""
     unknown = np.isnan(values)
     flat = pa.array(values.astype(np.float32).ravel(), pa.float32(), mask=unknown.ravel())
     rows = pa.array(unknown.all(axis=1))
     return pa.FixedSizeListArray.from_arrays(flat, values.shape[1], mask=rows)
-
-
-def clean(text: str) -> str:
-    """The text with whatever UTF-8 cannot hold written as an escape."""
-    return text.encode("utf-8", "backslashreplace").decode()

@@ -12,6 +12,7 @@ from affectdata.datasets import registry
 from affectdata.datasets.card import Card
 from affectdata.datasets.listing import Listing, list_files
 from affectdata.datasets.reading import Distribution, Folder, Reader
+from affectdata.memo import Memo
 from manifests.errors import AffectError, DatasetError, UnknownNameError
 
 _PACKED = frozenset((".gz", ".bz2", ".xz", ".zst", ".tgz", ".tbz", ".txz", ".rar", ".7z"))
@@ -19,7 +20,11 @@ _PACKED = frozenset((".gz", ".bz2", ".xz", ".zst", ".tgz", ".tbz", ".txz", ".rar
 
 
 def recognise(
-    reader: Reader, root: Path, options: Mapping[str, str] | None = None, seen: Callable[[int], None] | None = None
+    reader: Reader,
+    root: Path,
+    options: Mapping[str, str] | None = None,
+    seen: Callable[[int], None] | None = None,
+    memo: Memo | None = None,
 ) -> Distribution:
     """The distribution of a dataset that lies in a folder.
 
@@ -28,6 +33,7 @@ def recognise(
         root: The folder that the user named, or a zip or tar archive; paths are then relative to its folder.
         options: The user's choices.
         seen: Called with the number of files listed so far.
+        memo: What earlier ingests learned of the files.
 
     Raises:
         UnknownNameError: An option or a value of one that the CARD does not offer.
@@ -36,7 +42,7 @@ def recognise(
     card = reader.CARD
     chosen = _complete(card, options or {})
     files = _listed(card, root, seen)
-    found = reader.find(Folder(_folder_of(root), files, chosen))
+    found = reader.find(Folder(_folder_of(root), files, chosen, memo or Memo()))
     if found is None:
         raise _not_recognised(reader, root, files)
     return replace(found, warnings=(*found.warnings, *files.warnings)) if files.warnings else found

@@ -249,7 +249,7 @@ def _read_mirror(folder: Folder, path: str, dropped: set[str], reject: Reject) -
     if not {"image_name", "emotion", "original_split"} <= set(names):
         raise DatasetError(f"{path} is not the mirror's table", found=", ".join(names),
                            expected="columns image_name, label, emotion, original_split")  # fmt: skip
-    table = csv_table(folder.read_bytes(path), path, reject)
+    table = folder.parsed(path, csv_table, path, reject)
     base = "/".join(filter(None, (path.rpartition("/")[0], "sfew2.0_images")))
     listed = set(table.columns["image_name"].to_pylist())
     bare = [name for name in pictures(folder, base) if name not in listed]

@@ -33,11 +33,11 @@ def box_and_points(folder: Folder, place: Place, stems: list[str], reject: Rejec
     for row, stem in enumerate(stems):
         points = None
         if path := point_files.get(stem):
-            points = read_points(folder.read_bytes(path), path, reject)
+            points = folder.parsed(path, read_points, path, reject)
         if points is not None:
             marks[row] = points.ravel()
         if path := box_files.get(stem):
-            box = read_box(folder.read_bytes(path), path, points, reject)
+            box = folder.parsed(path, read_box, path, points, reject)
             boxes[row] = np.nan if box is None else box
     columns: dict[str, pa.Array] = {
         name: pa.array(boxes[:, i], pa.float32(), from_pandas=True) for i, name in enumerate(_EDGES)

@@ -69,7 +69,7 @@ def read(distribution: Distribution, reject: Reject) -> Iterator[Block]:
     # s001/001.png,s001,train,3,0.7412,-5,1,...,-1,2.5,...,9
     folder = distribution.folder
     base = distribution.parts["base"][0]
-    table = csv_table(folder.read_bytes(f"{base}annotations.csv"), "annotations.csv", reject)
+    table = folder.parsed(f"{base}annotations.csv", csv_table, "annotations.csv", reject)
     absent = [name for au in AUS for name in (f"AU{au}", f"AU{au}_intensity") if name not in table.columns]
     if absent:
         raise DatasetError("annotations.csv lacks columns", found=", ".join(table.columns), expected=", ".join(absent))
@@ -116,7 +116,7 @@ def _landmarks(folder: Folder, base: str, keys: pa.Array, reject: Reject) -> NDA
     for row, key in enumerate(keys.to_pylist()):
         path = f"{base}landmarks/{key}.pts"
         if path in folder.files:
-            found = read_pts(folder.read_bytes(path), path, reject, base=1)
+            found = folder.parsed(path, read_pts, path, reject, base=1)
             if found is not None:
                 points[row] = found.ravel()
     return points

@@ -178,9 +178,12 @@ def read(distribution: Distribution, reject: Reject) -> Iterator[Block]:
 
 def table_of(folder: Folder, path: str, reject: Reject) -> CsvTable:
     """The file as columns of text, CSV or Parquet by its name."""
-    data = folder.read_bytes(path)
-    if not path.lower().endswith(".parquet"):
-        return csv_table(data, path, reject)
+    parser = parquet_table if path.lower().endswith(".parquet") else csv_table
+    return folder.parsed(path, parser, path, reject)
+
+
+def parquet_table(data: bytes, path: str, reject: Reject) -> CsvTable:  # noqa: ARG001 (of a whole file no row is refused)
+    """A Parquet file as columns of text."""
     try:
         table = pq.read_table(io.BytesIO(data))
         columns = {str(name): table.column(name).cast(pa.string()).combine_chunks() for name in table.column_names}

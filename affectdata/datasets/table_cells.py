@@ -109,7 +109,7 @@ class Cells:
                 continue
             if path not in folder.files:
                 self.reject(self.table.where([row])[0], "missing-annotation", path)
-            elif (found := read_pts(folder.read_bytes(path), path, self.reject, base=base)) is not None:
+            elif (found := folder.parsed(path, read_pts, path, self.reject, base=base)) is not None:
                 points[row] = found.ravel()
         return points
 

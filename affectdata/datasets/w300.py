@@ -166,7 +166,7 @@ def _read_folder(folder: Folder, top: str, subset: str, boxes: str, reject: Reje
             reject(f"{top}/{name}", "missing-annotation", "a picture without a .pts file")
             continue
         where = f"{top}/{points[stem]}"
-        found = read_pts(folder.read_bytes(where), where, reject, base=1)
+        found = folder.parsed(where, read_pts, where, reject, base=1)
         places.append(Place(subset, plain(_stem(name))))
         paths.append(f"{top}/{name}")
         marks.append(np.full((68, 2), np.nan) if found is None else found)
@@ -175,7 +175,7 @@ def _read_folder(folder: Folder, top: str, subset: str, boxes: str, reject: Reje
     reject.many((f"{top}/{name}" for name in alone), "missing-image", ("no picture of this name" for _ in alone))
     stacked = np.array(marks).reshape(-1, 68, 2)
     edges = np.full((len(places), 4), np.nan)
-    if boxes and (released := read_boxes(folder.read_bytes(boxes), boxes, reject)):
+    if boxes and (released := folder.parsed(boxes, read_boxes, boxes, reject)):
         edges = shifted(released, [place.name for place in places], stacked, boxes, reject)
     return block_of(places, paths, stacked, edges)
 

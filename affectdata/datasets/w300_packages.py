@@ -20,12 +20,21 @@ _PARTS = [str(n) for n in range(68)]
 
 def read_dlib(folder: Folder, path: str, reject: Reject) -> Block:
     """One `labels_ibug_300W*.xml`; mirrored copies are passed over."""
+    base = path.rpartition("/")[0]
+    places, files, points, boxes = folder.parsed(path, _dlib_faces, path, reject)
+    paths = [stored(folder, f"{base}/{file}".removeprefix("/")) for file in files]
+    return block_of(places, paths, points, boxes)
+
+
+def _dlib_faces(
+    data: bytes, path: str, reject: Reject
+) -> tuple[list[Place], list[str], NDArray[np.float64], NDArray[np.float64]]:
+    """Place, file, points [N, 68, 2] and box [N, 4] of every face."""
     # <image file='afw/134212_1.jpg' width='1024' height='768'>
     #   <box top='224' left='302' width='239' height='239'>
     #     <part name='00' x='318' y='299'/> ... <part name='67' x='..' y='..'/>    0-based whole pixels
-    data, base = folder.read_bytes(path), path.rpartition("/")[0]
     places: list[Place] = []
-    paths, points, boxes = [], [], []
+    files, points, boxes = [], [], []
     for image in _images(data, path):
         file = image.get("file", "")
         if file.rpartition(".")[0].endswith(MIRRORED):
@@ -36,12 +45,12 @@ def read_dlib(folder: Folder, path: str, reject: Reject) -> Block:
             continue
         for box in image.iter("box"):
             places.append(place)
-            paths.append(stored(folder, f"{base}/{file}".removeprefix("/")))
+            files.append(file)
             points.append(_parts(box, f"{path} {file}", reject))
             boxes.append(_edges(box, f"{path} {file}", reject))
         if image.find("box") is None:
             reject(f"{path} {file}", "missing-annotation", "no box")
-    return block_of(places, paths, np.array(points).reshape(-1, 68, 2), np.array(boxes).reshape(-1, 4))
+    return places, files, np.array(points).reshape(-1, 68, 2), np.array(boxes).reshape(-1, 4)
 
 
 def stored(folder: Folder, path: str) -> str:
@@ -96,7 +105,7 @@ def read_hrnet(folder: Folder, path: str, images: str, reject: Reject) -> Block:
     """
     # image_name,scale,center_w,center_h,original_0_x,original_0_y,...,original_67_y     read by place, not by name
     # helen/trainset/100032540_1.jpg,1.83,250.5,301.0,131.5,226.25,...
-    table = csv_table(folder.read_bytes(path), path, reject)
+    table = folder.parsed(path, csv_table, path, reject)
     if len(table.columns) != HRNET_COLUMNS:
         raise DatasetError(
             f"{path} is not HRNet's list",

@@ -63,7 +63,6 @@ def test_entries_below_one_folder_or_alone_open_in_place_and_others_in_a_folder_
     folder = Folder(tmp_path, files)
     assert [len(folder.read_bytes(path)) for path in wanted] == [3, 1, 2, 5, 4]
     assert folder.head("in/top/deep/b.txt", 1) == b"2"
-    assert folder.local("in/top/deep/b.txt").read_bytes() == b"22"
 
 
 def test_a_real_file_wins_over_an_entry(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from affectdata.datasets import affectnet, affectnet_items
-from affectdata.datasets.affectnet_csv import COLUMNS, Part, _block, _Pictures, point_rows
+from affectdata.datasets.affectnet_csv import COLUMNS, Part, _block, _Pictures, _rows_of, point_rows
 from affectdata.datasets.affectnet_items import Half
 from affectdata.datasets.affectnet_npy import npy_values
 from affectdata.datasets.affectnet_plus import _block as plus_block
@@ -415,7 +415,7 @@ def test_every_line_of_a_list_is_a_row_or_a_reject(data: bytes, flat: bool) -> N
     folder = Folder(Path("/nowhere"), Listing({f"{IMAGES}/412": {f"{HASHES[0]}.JPG": 1}}, []), {})
     part = Part("t.csv", IMAGES, flat, "train", "manual/train", True)
     table = csv_table(data, "t.csv", reject, names=COLUMNS)
-    block = _block(table, part, _Pictures(folder, part), reject)
+    block = _block(_rows_of(table, part, reject), part, _Pictures(folder, part))
     filled = [line for line in data.removeprefix(b"\xef\xbb\xbf").replace(b"\r\n", b"\n").lstrip(b"\r\n").removesuffix(
         b"\r").split(b"\n") if line]  # fmt: skip
     counts = reject.counts()

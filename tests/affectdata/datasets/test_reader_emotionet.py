@@ -229,16 +229,15 @@ def workbook(parts: Mapping[str, str] = PARTS) -> bytes:
     return data.getvalue()
 
 
-def read_workbook(path: Path, data: bytes) -> tuple[list[dict[str, list[str | None]]], dict[str, int]]:
-    path.write_bytes(data)
+def read_workbook(data: bytes) -> tuple[list[dict[str, list[str | None]]], dict[str, int]]:
     reject = Reject()
-    found = list(sheets(path, "book.xlsx", reject))
+    found = list(sheets(data, "book.xlsx", reject))
     columns = [{name: column.to_pylist() for name, column in table.columns.items()} for table in found]
     return columns, dict(reject.counts())
 
 
-def test_a_workbook_gives_shared_inline_and_rich_texts_and_keeps_empty_cells_empty(tmp_path: Path) -> None:
-    assert read_workbook(tmp_path / "book.xlsx", workbook()) == (
+def test_a_workbook_gives_shared_inline_and_rich_texts_and_keeps_empty_cells_empty() -> None:
+    assert read_workbook(workbook()) == (
         [{"URL": ["one", "two"], "'AU 1'": ["1", None]}],
         {"bad-field-count": 1},
     )
@@ -257,14 +256,14 @@ def test_a_workbook_without_the_columns_names_them(ingested: Run) -> None:
 
 
 def test_a_workbook_may_declare_no_entities_and_unpack_to_no_flood(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     doctype = '<!DOCTYPE x [<!ENTITY a "aaaa">]>'
     with pytest.raises(DatasetError, match="unsafe-file"):
-        read_workbook(tmp_path / "a.xlsx", workbook(PARTS | {"xl/sharedStrings.xml": doctype + "<sst/>"}))
+        read_workbook(workbook(PARTS | {"xl/sharedStrings.xml": doctype + "<sst/>"}))
     monkeypatch.setattr("affectdata.datasets.emotionet_workbook.MAX_UNPACKED", 300)
     with pytest.raises(DatasetError, match="unsafe-file"):
-        read_workbook(tmp_path / "b.xlsx", workbook())
+        read_workbook(workbook())
 
 
 def folder_with(base: Path, name: str, data: bytes) -> Folder:
@@ -323,17 +322,15 @@ def test_every_line_of_a_table_is_a_row_or_a_reject(data: bytes, tmp_path_factor
     whole=st.booleans(),
 )
 def test_any_bytes_are_a_workbook_or_an_error_of_ours(
-    part: str, edits: list[tuple[int, int, str]], raw: bytes, whole: bool, tmp_path_factory: pytest.TempPathFactory
+    part: str, edits: list[tuple[int, int, str]], raw: bytes, whole: bool
 ) -> None:
     text = PARTS[part]
     for at, length, piece in edits:
         text = text[:at] + piece + text[at + length :]
     data = workbook(PARTS | {part: text})
-    path = tmp_path_factory.getbasetemp() / "any.xlsx"
-    path.write_bytes(data if whole else data[:200] + raw + data[200 + len(raw) :])
     reject = Reject()
     try:
-        for table in sheets(path, "any.xlsx", reject):
+        for table in sheets(data if whole else data[:200] + raw + data[200 + len(raw) :], "any.xlsx", reject):
             assert all(
                 isinstance(column, pa.Array) and len(column) == len(table.rows) for column in table.columns.values()
             )
