@@ -215,3 +215,25 @@ def test_labels_without_moving_parts_stay_the_same_object() -> None:
     out, after = Augmenter(ALL, seed=1)(torch.rand(2, 1, 24, 24), replace(batch(2), targets=labels), 0)
     assert after == labels
     assert out.shape == (2, 1, 24, 24)
+
+
+def test_ten_degrees_turn_a_point_and_its_blob_about_the_middle_of_100_pixels() -> None:
+    """methods.md 4.11: (80, 30) goes to (82.9228, 35.5925), about (49.5, 49.5)."""
+    matrix = Augmenter(Augment(rotate=10), seed=1)._motion(torch.tensor([[1.0, 0.5, 0.5, 0.5]]), 100, 100)
+    points = torch.full((1, 68, 2), torch.nan)
+    points[0, 0] = torch.tensor([80.0, 30.0])
+    after = moved(Targets(landmarks=LandmarkTarget(points, torch.ones(1))), matrix)
+    assert after.landmarks is not None
+    assert after.landmarks.points[0, 0].tolist() == pytest.approx([82.9228, 35.5925], abs=5e-5)
+    y, x = torch.meshgrid(torch.arange(100.0), torch.arange(100.0), indexing="ij")
+    blob = warped(torch.exp(-((x - 80) ** 2 + (y - 30) ** 2) / 8)[None, None], matrix)[0, 0]
+    assert [float((blob * axis).sum() / blob.sum()) for axis in (x, y)] == pytest.approx([82.9228, 35.5925], abs=0.05)
+
+
+def test_a_flip_without_swapped_points_as_released_with_cmcnn_is_not_ours() -> None:
+    points = torch.rand(1, 68, 2, generator=torch.Generator().manual_seed(0)) * 100
+    after = flipped(Targets(landmarks=LandmarkTarget(points, torch.ones(1))), torch.tensor([True]), 100, ())
+    assert after.landmarks is not None
+    released = torch.stack((100 - points[..., 0], points[..., 1]), -1)
+    assert after.landmarks.points[0, 36, 0] == pytest.approx(float(99 - points[0, 45, 0]))
+    assert (after.landmarks.points - released).abs().amax(-1).median() > 1

@@ -44,12 +44,12 @@ class Separate(TaskNetwork):
             else:
                 features = backbone(pictures if mine is None else pictures[mine])
                 answer = read(head, features)
-                features, answer = _spread(features, mine), _spread(answer, mine)
+                features, answer = spread(features, mine), spread(answer, mine)
             outputs |= {task: answer, f"{FEATURES}/{task}": features}
         return outputs
 
 
-def _spread(values: Tensor, rows: Tensor | None) -> Tensor:
+def spread(values: Tensor, rows: Tensor | None) -> Tensor:
     """Values [n, J] at the rows [B] that are true; 0 elsewhere."""
     if rows is None:
         return values
