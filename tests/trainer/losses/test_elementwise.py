@@ -54,3 +54,10 @@ def test_the_wing_loss_is_continuous_at_its_width() -> None:
     labels = Labels(torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool))
     below, above = (WingLoss()(torch.tensor([[x]]), labels).item() for x in (10 - 1e-5, 10 + 1e-5))
     assert below == pytest.approx(above, abs=1e-4)
+
+
+def test_the_wing_loss_starts_with_the_slope_width_over_curvature() -> None:
+    output = torch.tensor([[1e-6]], requires_grad=True)
+    WingLoss()(output, Labels(torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool))).backward()
+    assert output.grad is not None
+    assert output.grad.item() == pytest.approx(5, rel=1e-5)
