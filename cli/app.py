@@ -67,7 +67,6 @@ for command, panel in (
     (training.train, MODELS),
     (training.evaluate, MODELS),
     (scoring.score, MODELS),
-    (scoring.submit, MODELS),
     (teachers.pseudo_label, MODELS),
     (training.runs, MODELS),
     (demo.demo, MODELS),

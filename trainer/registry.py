@@ -18,27 +18,21 @@ from trainer.settings import Part
 from trainer.validation import refusal
 
 
-class Titled(Protocol):
-    """What a recipe names."""
+class Named(Protocol):
+    """What every part that a recipe names has."""
 
     name: ClassVar[str]
     """What a recipe calls it."""
-
-
-class Named(Titled, Protocol):
-    """A part with typed options."""
-
     Options: ClassVar[type[Part]]
     """Its options, with their defaults."""
 
     def __init__(self, given: Any, options: Any) -> None: ...
 
 
-T = TypeVar("T", bound=Titled)
 N = TypeVar("N", bound=Named)
 
 
-def registered(package: ModuleType, base: type[T]) -> dict[str, type[T]]:
+def registered(package: ModuleType, base: type[N]) -> dict[str, type[N]]:
     """Every named class below `base`, by name; the modules of `package` are imported first.
 
     Raises:
@@ -46,7 +40,7 @@ def registered(package: ModuleType, base: type[T]) -> dict[str, type[T]]:
     """
     for module in pkgutil.iter_modules(package.__path__):
         import_module(f"{package.__name__}.{module.name}")
-    found: dict[str, type[T]] = {}
+    found: dict[str, type[N]] = {}
     for kind in _below(base):
         if "name" not in vars(kind):
             continue
@@ -60,7 +54,7 @@ def registered(package: ModuleType, base: type[T]) -> dict[str, type[T]]:
     return dict(sorted(found.items()))
 
 
-def _below(base: type[T]) -> Iterator[type[T]]:
+def _below(base: type[N]) -> Iterator[type[N]]:
     for kind in base.__subclasses__():
         yield kind
         yield from _below(kind)

@@ -43,8 +43,8 @@ class _Record:
 
 
 @dataclass(frozen=True)
-class ClassTarget(_Record):
-    """One of C exclusive classes: expressions of a class space, compound expressions, mental states."""
+class ExpressionTarget(_Record):
+    """Expression classes of one class space with C classes."""
 
     code: Tensor
     """int64 [N]: class index, -1 unknown."""
@@ -110,12 +110,10 @@ class LandmarkTarget(_Record):
 class Targets(_Record):
     """Labels of the tasks of a recipe; a task that the recipe has not is None."""
 
-    expression: ClassTarget | None = None
+    expression: ExpressionTarget | None = None
     va: VaTarget | None = None
     au: AuTarget | None = None
     landmarks: LandmarkTarget | None = None
-    compound: ClassTarget | None = None
-    mental_state: ClassTarget | None = None
 
     @property
     def tasks(self) -> tuple[str, ...]:

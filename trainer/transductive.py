@@ -23,7 +23,7 @@ def why_transductive(recipe: Recipe, lake: Lake) -> list[str]:
     reasons: list[str] = []
     for choice in recipe.datasets:
         layers = {layer.key: layer for layer in lake.layers(choice.name)}
-        for used in used_layers(lake, choice.name, recipe, recipe.sources_of(choice.name)):
+        for used in used_layers(lake, choice.name, recipe, recipe.sources):
             for layer in _label_ancestors(used, layers):
                 reasons += _reasons(layer, recipe, lake)
     return list(dict.fromkeys(reasons))

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -62,8 +61,8 @@ class MaskedLoss(nn.Module):
         fits: Kinds of head output the loss is made for (`trainer.networks.heads.HeadSpec.kind`).
     """
 
-    name: ClassVar[str]
-    fits: ClassVar[frozenset[str]]
+    name: str
+    fits: frozenset[str]
 
     def forward(self, output: Tensor, labels: Labels) -> Tensor:
         raise NotImplementedError

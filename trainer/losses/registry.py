@@ -5,15 +5,18 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 
-import trainer.losses
 from manifests.errors import RecipeError, UnknownNameError
+from trainer.losses.binary_cross_entropy import BinaryCrossEntropy
+from trainer.losses.ccc import ConcordanceLoss
+from trainer.losses.cross_entropy import CrossEntropy
 from trainer.losses.masked import MaskedLoss, Reduction
-from trainer.registry import registered
+from trainer.losses.regression import AbsoluteError, SquaredError
+from trainer.losses.wing import WingLoss
 
-
-def losses() -> dict[str, type[MaskedLoss]]:
-    """The losses of single tasks, by name; couplings are listed by themselves."""
-    return registered(trainer.losses, MaskedLoss)
+LOSSES: dict[str, type[MaskedLoss]] = {
+    loss.name: loss
+    for loss in (CrossEntropy, BinaryCrossEntropy, ConcordanceLoss, SquaredError, AbsoluteError, WingLoss)
+}
 
 
 def loss_class(name: str) -> type[MaskedLoss]:
@@ -22,10 +25,9 @@ def loss_class(name: str) -> type[MaskedLoss]:
     Raises:
         UnknownNameError: No loss has this name; the message lists those there are, nearest first.
     """
-    known = losses()
-    if name not in known:
-        raise UnknownNameError("loss", name, known)
-    return known[name]
+    if name not in LOSSES:
+        raise UnknownNameError("loss", name, LOSSES)
+    return LOSSES[name]
 
 
 def build_loss(name: str, options: Mapping[str, object] | None = None) -> MaskedLoss:
