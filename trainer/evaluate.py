@@ -33,6 +33,7 @@ from trainer.run import SCORES, WEIGHTS, Run, write_text
 from trainer.scores import WITHOUT_RELATED, DatasetScores, Scores
 from trainer.scoring import score
 from trainer.splits import SCORED, Mask, Part, roles_of
+from trainer.transductive import Taught, seen_by_teachers
 
 
 def evaluate(
@@ -99,7 +100,7 @@ def evaluate(
         tables[name] = to_table(samples.ids, recipe.tasks, predictions, samples.targets)
     if not scores:
         raise ProtocolError(f"no dataset of run {run.name} has samples with role {role}", then="--role val or test")
-    result = Scores(run.name, run.facts.best_epoch, tuple(scores), tuple(run.facts.transductive))
+    result = Scores(run.name, run.facts.best_epoch, tuple(scores), _transductive(run, recipe, lake, role, list(tables)))
     _write(run, result, tables)
     return result
 
@@ -157,6 +158,13 @@ def _check_unseen(run: Run, role: str, parts: Mapping[str, Part]) -> None:
             expected=f"samples that the run has never seen, such as role {run.recipe.protocol.report} of its protocol",
             then="metrics.csv of the run holds what chose the epoch; --allow-seen scores all the same, and says so",
         )
+
+
+def _transductive(run: Run, recipe: Recipe, lake: Lake, role: str, scored: Sequence[str]) -> tuple[str, ...]:
+    """Why its scores are not those of unseen samples, here as under its own protocol: its teachers count as itself."""
+    asked = recipe.model_copy(update={"protocol": recipe.protocol.model_copy(update={"report": role})})
+    teachers = [Taught(**one) for one in run.facts.taught]
+    return tuple(dict.fromkeys([*run.facts.transductive, *seen_by_teachers(teachers, asked, lake, scored)]))
 
 
 def _check_unchanged(run: Run, recipe: Recipe, lake: Lake, dataset: str, truth: Sequence[str]) -> None:

@@ -33,7 +33,7 @@ from trainer.sampler import order_for
 from trainer.sampling import Share
 from trainer.schedule import Length
 from trainer.scoring import check_selection
-from trainer.transductive import why_transductive
+from trainer.transductive import taught_by, why_transductive
 
 SCORE_BATCH = 256
 """Pictures per step where nothing is trained."""
@@ -110,7 +110,7 @@ def train(
         network = network_for(recipe, prepared.train.shape[:2])
         if prepared.train.targets.landmarks is not None:
             start_at_mean_face(network, prepared.train.targets.landmarks.points)
-        facts = _facts(recipe, prepared, network, machine, why_transductive(recipe, lake))
+        facts = _facts(recipe, lake, prepared, network, machine)
         trainer, learner, keeper = _trainer(recipe, run_dir, prepared, network, machine, say)
         if trainer.is_global_zero:
             start(run_dir, recipe, facts, resume=resume)
@@ -188,9 +188,7 @@ def _check_precision(recipe: Recipe, machine: Machine) -> None:
         raise RecipeError("train.precision 16-mixed", found="training on the CPU", expected="32-true or bf16-mixed")
 
 
-def _facts(
-    recipe: Recipe, prepared: Prepared, network: TaskNetwork, machine: Machine, transductive: list[str]
-) -> RunFacts:
+def _facts(recipe: Recipe, lake: Lake, prepared: Prepared, network: TaskNetwork, machine: Machine) -> RunFacts:
     device = torch.cuda.get_device_name(0) if machine.accelerator == "cuda" else "cpu"
     return RunFacts(
         state="training",
@@ -208,7 +206,8 @@ def _facts(
         parameters=sum(p.numel() for p in network.parameters()),
         device=f"{machine.devices * machine.nodes} x {device}",
         weights=network.reports[0].facts if network.reports else {},
-        transductive=transductive,
+        transductive=why_transductive(recipe, lake),
+        taught=[asdict(teacher) for teacher in taught_by(recipe, lake)],
     )
 
 

@@ -325,6 +325,7 @@ def _facts(runs: Sequence[Run], dataset: str, request: Request, calibrations: Se
             "protocol": run.facts.protocol,
             "fold": run.recipe.protocol.fold,
             "report": run.recipe.protocol.report,
+            "taught": run.facts.taught,
             "validation": run.metrics.iloc[run.facts.best_epoch].to_dict(),
             "calibration": {task: asdict(one) for task, one in calibration.tasks.items()},
         }

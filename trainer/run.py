@@ -55,6 +55,8 @@ class RunFacts:
     """Pretrained weights that training began from: source and SHA-256; empty for a random start."""
     transductive: list[str] = field(default_factory=list)
     """Why its scores are not those of unseen samples, see `trainer.transductive`; empty: they are."""
+    taught: list[dict[str, Any]] = field(default_factory=list)
+    """Teachers behind its training labels, see `trainer.transductive.Taught`."""
     epochs: int = 0
     """Epochs done."""
     best_epoch: int = -1

@@ -1,13 +1,15 @@
-"""Whether what a run learned from may have seen what it will be scored on, through the labels of a teacher.
+"""Whether what a run learned from may have seen what it is scored on, through the labels of a teacher.
 
 Training drops scored samples and their relatives, but a label on a training sample may carry them in: its teacher was
-told to label reported samples, or was itself trained under another protocol, fold or reported role.
+told to label reported samples, or was itself trained under another protocol, fold or reported role. Who taught a run is
+kept in its facts, so that a score under another protocol than its own can be judged by them too.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from manifests.lake import Lake, Layer
@@ -18,53 +20,92 @@ MARK = "transductive"
 """Entry of a layer's `extra`: `true` where reported samples were labelled, by it or for the training of its teacher."""
 
 
+@dataclass(frozen=True)
+class Taught:
+    """One teacher of a run, and what decided which samples that teacher saw.
+
+    Args:
+        layer: Dataset and label layer through which it taught.
+        run: Name of the teacher's run.
+        protocols: Dataset -> name and fingerprint of the protocol that it was trained under.
+        fold: Fold of that protocol.
+        report: The role that it reports, so that it saw none of it.
+    """
+
+    layer: str
+    run: str
+    protocols: Mapping[str, Sequence[str]]
+    fold: int | None
+    report: str
+
+
+def taught_by(recipe: Recipe, lake: Lake) -> list[Taught]:
+    """Every teacher behind the label layers of a recipe, and the teachers of those teachers."""
+    found: list[Taught] = []
+    for layer in _label_layers(recipe, lake):
+        about = f"{layer.dataset} {layer.key}"
+        for teacher in json.loads(layer.facts.extra.get("teachers", "[]")):
+            found += [_taught(about, teacher), *(Taught(**one) for one in teacher["taught"])]
+    return list({json.dumps(vars(one), sort_keys=True): one for one in found}.values())
+
+
 def why_transductive(recipe: Recipe, lake: Lake) -> list[str]:
     """One reason per label layer and teacher for which scores of a run are not those of unseen samples; none: []."""
-    reasons: list[str] = []
+    marked = [
+        f"{layer.dataset} {layer.key} was made with labels of reported samples allowed"
+        for layer in _label_layers(recipe, lake)
+        if layer.facts.extra.get(MARK) == "true"
+    ]
+    datasets = [choice.name for choice in recipe.datasets]
+    return list(dict.fromkeys([*marked, *seen_by_teachers(taught_by(recipe, lake), recipe, lake, datasets)]))
+
+
+def seen_by_teachers(teachers: Sequence[Taught], recipe: Recipe, lake: Lake, datasets: Sequence[str]) -> Iterator[str]:
+    """One reason per teacher that another protocol, fold or reported role than the recipe's gave its samples.
+
+    Args:
+        teachers: Of the run that is scored.
+        recipe: Under whose protocol, fold and reported role it is scored.
+        datasets: On which it is scored.
+    """
+    for teacher in teachers:
+        for dataset in datasets:
+            if dataset not in teacher.protocols:
+                continue  # the teacher was not trained on it
+            name, fingerprint = teacher.protocols[dataset]
+            layer = lake.layer(dataset, f"protocols/{recipe.protocol_of(dataset)}")
+            ours = (layer.facts.fingerprint, recipe.protocol.fold, recipe.protocol.report)
+            if ours != (fingerprint, teacher.fold, teacher.report):
+                fold = "" if teacher.fold is None else f", fold {teacher.fold},"
+                yield (
+                    f"{teacher.layer}: teacher {teacher.run} was trained under protocol {name} of {dataset}{fold} "
+                    f"as it was then, so it may have seen what this run reports"
+                )
+
+
+def _taught(layer: str, teacher: Mapping[str, Any]) -> Taught:
+    protocols = {
+        dataset: (name, teacher["trained_on"][dataset].get(f"protocols/{name}", ""))
+        for dataset, name in teacher["protocol"].items()
+    }
+    return Taught(layer, teacher["run"], protocols, teacher["fold"], teacher["report"])
+
+
+def _label_layers(recipe: Recipe, lake: Lake) -> Iterator[Layer]:
+    """The label layers that a recipe learns from, and those that they were made from.
+
+    A rule over a teacher's labels is no cleaner than they are.
+    """
     for choice in recipe.datasets:
         layers = {layer.key: layer for layer in lake.layers(choice.name)}
         for used in used_layers(lake, choice.name, recipe, recipe.sources):
-            for layer in _label_ancestors(used, layers):
-                reasons += _reasons(layer, recipe, lake)
-    return list(dict.fromkeys(reasons))
+            yield from _ancestors(used, layers)
 
 
-def _label_ancestors(layer: Layer, layers: Mapping[str, Layer]) -> Iterator[Layer]:
-    """A label layer and the label layers that it was made from: a rule over a teacher's labels is no cleaner."""
+def _ancestors(layer: Layer, layers: Mapping[str, Layer]) -> Iterator[Layer]:
     if layer.kind != "labels":
         return
     yield layer
     for key in layer.facts.parents:
         if key in layers and key != layer.key:
-            yield from _label_ancestors(layers[key], layers)
-
-
-def _reasons(layer: Layer, recipe: Recipe, lake: Lake) -> Iterator[str]:
-    about = f"{layer.dataset} {layer.key}"
-    if layer.facts.extra.get(MARK) == "true":
-        yield f"{about} was made with labels of reported samples allowed"
-    for teacher in json.loads(layer.facts.extra.get("teachers", "[]")):
-        for dataset in (choice.name for choice in recipe.datasets):
-            theirs = _theirs(teacher, dataset)
-            if theirs is not None and theirs != _ours(recipe, lake, dataset):
-                yield (
-                    f"{about}: teacher {teacher['run']} was trained under protocol {teacher['protocol'][dataset]} of "
-                    f"{dataset}{_fold(teacher['fold'])} as it was then, so it may have seen what this run reports"
-                )
-
-
-def _theirs(teacher: Mapping[str, Any], dataset: str) -> tuple[object, ...] | None:
-    """What decided which samples the teacher saw; None: it was not trained on this dataset."""
-    name = teacher["protocol"].get(dataset)
-    if name is None:
-        return None
-    return (teacher["trained_on"][dataset].get(f"protocols/{name}"), teacher["fold"], teacher["report"])
-
-
-def _ours(recipe: Recipe, lake: Lake, dataset: str) -> tuple[object, ...]:
-    layer = lake.layer(dataset, f"protocols/{recipe.protocol_of(dataset)}")
-    return (layer.facts.fingerprint, recipe.protocol.fold, recipe.protocol.report)
-
-
-def _fold(fold: int | None) -> str:
-    return "" if fold is None else f", fold {fold},"
+            yield from _ancestors(layers[key], layers)

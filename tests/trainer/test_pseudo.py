@@ -209,6 +209,27 @@ def test_a_teacher_that_another_protocol_trained_may_have_seen_what_is_scored_an
     assert "may have seen" in reason
 
 
+def test_scores_under_another_protocol_ask_what_the_teachers_have_seen_and_their_teachers(
+    lake: Lake, run: Run, tmp_path: Path
+) -> None:
+    """The student itself has seen none of what the other protocol scores; its teacher was trained on it."""
+    label(run, lake)
+    thinned = {"datasets": [{"name": "toy", "where": "sample_id >= 'toy/00040'"}]}
+    student = student_of(run, lake, tmp_path / "student", "teacher-toy", **thinned)
+    label(student, lake, sources=("human",))
+    pupil = student_of(run, lake, tmp_path / "pupil", "teacher-student", **thinned)
+    table = lake.read("toy", "protocols/official")
+    roles = pa.array(["test" if i < 40 else "ignore" for i in range(table.num_rows)])
+    with lake.publish("toy", command="test") as step:
+        other = table.set_column(table.column_names.index("role"), "role", roles)
+        step.write("protocols", "other", other, LayerFacts(truth=["human"]), ["samples"])
+    for taught, through in ((student, "teacher-toy"), (pupil, "teacher-student")):
+        scores = evaluate(taught, lake, protocol="other", device="cpu")
+        assert any(f"labels/{through}: teacher" in line for line in scores.transductive)
+        assert any("teacher toy was trained under protocol official" in line for line in scores.transductive)
+        assert evaluate(taught, lake, device="cpu").transductive == ()
+
+
 def test_a_dataset_without_a_protocol_is_labelled_whole_if_that_is_asked_for(lake: Lake, run: Run) -> None:
     with lake.publish("toy", command="test") as step:
         step.drop("protocols/official")
