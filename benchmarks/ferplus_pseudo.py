@@ -1,0 +1,76 @@
+"""FER+ with the labels of most training pictures hidden: what a teacher's labels of them are worth.
+
+    python benchmarks/ferplus_pseudo.py PATH --folder DIR [--seeds 1,12,123,1234,12345] [--epochs 6] [--workers 1]
+
+PATH: FER+ as distributed. By the commands' own functions: ingest, align, hide the labels of 70 % of Train by groups of
+identical pictures, train a teacher on the rest, pseudo-label, then students with and without its labels and on all
+labels, each with the same number of steps. Epochs are chosen on a held-out part of Train by labels that are not hidden;
+Valid is scored once, without pictures that are identical to one of Train. Runs are kept in DIR and not done again.
+"""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from hidden_labels import VISIBLE, Setting, compare, epochs_for, hide, report, students, teach
+
+from affectdata.faces.align import AlignOptions, align
+from affectdata.ingest import ingest
+from manifests.lake import Lake
+from trainer.recipe import Recipe, load
+
+SEEDS = "1,12,123,1234,12345"
+
+
+def recipe(epochs: int, width: int) -> Recipe:
+    """The FER+ baseline cut to minutes: `width` channels in the first stage, the stem of ImageNet networks.
+
+    In so few steps an average of weights lags behind, and pictures that are changed much are not learned.
+    """
+    channels = [width * factor for factor in (1, 2, 4, 8)]
+    return load("ferplus-baseline").replace(
+        {
+            "name": "ferplus-pseudo",
+            "protocol.name": VISIBLE,
+            "tasks.expression.soft": True,
+            "backbone.stem": "imagenet",
+            "backbone.kwargs": {"channels": channels},
+            "train.epochs": epochs,
+            "train.lr": 0.004,
+            "train.ema": 0.0,
+            "train.augment": {"flip": True, "shift": 0.06},
+        }
+    )
+
+
+def main() -> None:
+    """Run what is not done yet, and report."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("path", type=Path)
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--seeds", default=SEEDS)
+    parser.add_argument("--epochs", type=int, default=6, help="of the model on all labels")
+    parser.add_argument("--width", type=int, default=16)
+    parser.add_argument("--hidden", type=float, default=0.7)
+    parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="per run")
+    parser.add_argument("--resamples", type=int, default=2000)
+    asked = parser.parse_args()
+    seeds = [int(seed) for seed in asked.seeds.split(",")]
+    truth = "derived-ferplus-majority"
+    setting = Setting(asked.folder, "fer2013", truth, "ferplus", "val", "duplicates", asked.hidden, ("expression",))
+    lake = Lake(asked.folder / "lake", create=True)
+    print(ingest(lake, "fer2013", asked.path).lines()[0], flush=True)
+    print(align(lake, "fer2013", alignment="resize48", options=AlignOptions(gray=True)).lines()[0], flush=True)
+    print("\n".join(hide(setting, seed=0)), flush=True)
+    chosen = recipe(asked.epochs, asked.width)
+    first = chosen.replace({"train.seed": 0, "train.epochs": epochs_for(setting, chosen)["scarce"]})
+    teacher = teach(setting, first, asked.threads)
+    students(setting, chosen, seeds, asked.workers, asked.threads)
+    found = compare(setting, seeds, "val", asked.resamples)
+    report({"teacher": teacher, "students": found}, asked.folder / "results.json")
+
+
+if __name__ == "__main__":
+    main()
