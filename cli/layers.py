@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from cli.examples import with_examples
-from cli.printing import Csv, Grid, Json, form_of, say, show
+from cli.printing import Csv, Form, Grid, Json, form_of, say, show
 from cli.session import known_dataset, session
+
+if TYPE_CHECKING:
+    from manifests.lake import Layer
+
+_WIDTH = 80
 
 
 @with_examples(
@@ -22,12 +29,61 @@ def layers(
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
-    """List the layers of the lake: rows, whether they are stale, and the rule that made them."""
+    """List the layers of the lake: rows, labels per task, parents, whether they are stale, and the command."""
+    from manifests.coverage import labelled_rows
+
+    form = form_of(as_json, as_csv)
     lake = session(context).lake()
     found = lake.layers(known_dataset(lake, dataset) if dataset else None)
-    columns = ("dataset", "layer", "rows", "stale", "rule", "made_by")
-    rows = [(x.dataset, x.key, x.rows, x.stale or None, x.facts.rule or None, x.facts.command or None) for x in found]
-    show(Grid(columns, rows), form_of(as_json, as_csv))
+    if form is Form.table:
+        say(_blocks(found))
+        return
+    columns = ("dataset", "layer", "rows", "tasks", "parents", "stale", "rule", "made_by")
+    rows = [
+        (
+            x.dataset,
+            x.key,
+            x.rows,
+            ", ".join(f"{task} {count}" for task, count in labelled_rows(x).items()) or None,
+            ", ".join(sorted(x.facts.parents)) or None,
+            x.stale or None,
+            x.facts.rule or None,
+            x.facts.command or None,
+        )
+        for x in found
+    ]
+    show(Grid(columns, rows), form)
+
+
+def _blocks(layers: Iterable[Layer]) -> Iterator[str]:
+    """A heading per dataset; per layer its rows, and below it what it holds and comes from, in lines of 80 columns."""
+    from manifests.coverage import labelled_rows
+
+    dataset = ""
+    for layer in layers:
+        if layer.dataset != dataset:
+            yield from ([""] if dataset else [])
+            dataset = layer.dataset
+            yield dataset
+        yield f"  {layer.key:<44} {layer.rows:>12,} rows{'  STALE' if layer.stale else ''}"
+        tasks = ", ".join(f"{task} {count:,}" for task, count in labelled_rows(layer).items())
+        parents = ", ".join(sorted(layer.facts.parents))
+        for what, text in (
+            ("stale", layer.stale),
+            ("labels", tasks),
+            ("rule", layer.facts.rule),
+            ("from", parents),
+            ("by", layer.facts.command),
+        ):
+            if text:
+                yield textwrap.fill(
+                    text,
+                    _WIDTH,
+                    initial_indent=f"    {what:<7}",
+                    subsequent_indent=" " * 11,
+                    break_long_words=False,
+                    break_on_hyphens=False,
+                )
 
 
 @with_examples(

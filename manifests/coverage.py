@@ -131,6 +131,12 @@ def coverage(lake: Lake, *, sources: Sequence[str] | None = None, datasets: Iter
     return Coverage(tuple(_layer_coverage(layer) for layer in labels if layer.dataset in wanted))
 
 
+def labelled_rows(layer: Layer) -> dict[str, int]:
+    """Task -> rows that a label layer labels for it, tasks without any left out; empty for every other layer."""
+    tasks = _layer_coverage(layer).tasks if layer.kind == "labels" else {}
+    return {task: count for task, count in tasks.items() if count}
+
+
 def manifest_coverage(connection: LakeConnection) -> tuple[ManifestCoverage, ...]:
     """What the manifest of a connection knows, per dataset, in the order of their names."""
     by_dataset: dict[str, list[Count]] = {}

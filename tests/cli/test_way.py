@@ -57,6 +57,20 @@ def test_json_and_csv_say_the_same(affect: Callable[..., str], arguments: list[s
     assert lines == [{k: "" if v is None else str(v) for k, v in row.items()} for row in objects]
 
 
+def test_layers_fit_a_terminal_and_say_tasks_parents_and_command(affect: Callable[..., str]) -> None:
+    shown = affect("layers")
+    assert max(map(len, shown.splitlines())) <= 80
+    (human,) = [row for row in json.loads(affect("layers", "--json")) if row["layer"] == "labels/human-fer2013"]
+    assert human["parents"] == "samples"
+    assert human["tasks"].startswith("expression ")
+    for text in (
+        f"labels expression {int(human['tasks'].split()[1]):,}",
+        "from   samples",
+        "by     affect ingest fer2013",
+    ):
+        assert text in shown
+
+
 def test_coverage_counts_what_the_twin_holds(home: Path, affect: Callable[..., str]) -> None:
     (row,) = json.loads(affect("coverage", "--json"))
     samples = Lake(home / "lake").layer("fer2013", "samples").rows
