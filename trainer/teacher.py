@@ -52,15 +52,17 @@ class Teacher:
 
     def __init__(self, run: Run, lake: Lake, device: str = "auto") -> None:
         self.run, self.lake, self.device = run, lake, Machine(device=device).accelerator
-        self._network: nn.Module | None = None
         self.fingerprint = checkpoint(run)
         self.folder = lake.cache / "predictions" / f"{run.name}-{self.fingerprint[:16]}-{self.device}"
 
+    @cached_property
+    def network(self) -> nn.Module:
+        """Loaded when it is first asked for: a run whose pictures are all known needs none."""
+        return load_network(self.run).to(self.device)
+
     def predict(self, samples: Samples) -> Predictions:
         """Predictions of samples, in batches of one shape."""
-        if self._network is None:
-            self._network = load_network(self.run).to(self.device)
-        return predict(self._network, self.run.recipe, samples, self.device)
+        return predict(self.network, self.run.recipe, samples, self.device)
 
     @cached_property
     def calibration(self) -> Calibration:
