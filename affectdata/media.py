@@ -14,8 +14,10 @@ import hashlib
 import io
 import mmap
 import os
+import stat
 import struct
 import threading
+import zlib
 from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from pathlib import Path, PurePosixPath
@@ -36,6 +38,8 @@ MAX_BYTES = 512 * 1024 * 1024
 
 VIDEO_SUFFIXES = frozenset((".avi", ".mp4", ".mov", ".mkv", ".mpg", ".mpeg", ".wmv", ".webm", ".m4v", ".flv"))
 
+_PNG = b"\x89PNG\r\n\x1a\n"
+_PNG_PIXELS = frozenset((b"IHDR", b"PLTE", b"IDAT", b"IEND"))
 _JPEG_FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 _local = threading.local()
@@ -145,6 +149,9 @@ def decode_bytes(data: bytes, about: str, *, gray: bool = False) -> Image:
         raise MediaError("undecodable-image", f"{about}: no picture format begins like this")
     if size[0] * size[1] > MAX_PIXELS:
         raise MediaError("image-too-large", f"{about}: {size[0]} x {size[1]} pixels, limit {MAX_PIXELS:,}")
+    fault = _png_fault(data) if data[:8] == _PNG else None
+    if fault is not None or not all(size):
+        raise MediaError("undecodable-image", f"{about}: {fault or 'a picture of no pixels'}")
     cv2 = opencv()
     colour = cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR_RGB
     try:
@@ -182,12 +189,28 @@ def resolve(root: Path, path: str) -> Path:
 
 def picture_size(data: bytes) -> tuple[int, int] | None:
     """Width and height that an encoded picture's header claims, without decoding; None where it has no header."""
-    if data[:8] == b"\x89PNG\r\n\x1a\n" and len(data) >= 24:
+    if data[:8] == _PNG and len(data) >= 24:
         width, height = struct.unpack(">II", data[16:24])
         return width, height
     if data[:2] == b"\xff\xd8":
         return _jpeg_size(data)
     return _other_size(data)
+
+
+def _png_fault(data: bytes) -> str | None:
+    """What is wrong with the chunks of a PNG that pixels depend on; libpng would tell standard error, not us."""
+    at, view = 8, memoryview(data)
+    while at + 12 <= len(data):
+        length, kind = struct.unpack(">I4s", data[at : at + 8])
+        end = at + 12 + length
+        if end > len(data):
+            break
+        if kind in _PNG_PIXELS and zlib.crc32(view[at + 4 : end - 4]) != int.from_bytes(data[end - 4 : end], "big"):
+            return f"damaged: the checksum of chunk {kind.decode()} differs"
+        if kind == b"IEND":
+            return None
+        at = end
+    return "truncated"
 
 
 def _jpeg_size(data: bytes) -> tuple[int, int] | None:
@@ -223,8 +246,11 @@ def _other_size(data: bytes) -> tuple[int, int] | None:
 
 def _read(file: Path, about: str) -> bytes:
     try:
-        if (size := file.stat().st_size) > MAX_BYTES:
-            raise MediaError("image-too-large", f"{about}: {size:,} bytes, limit {MAX_BYTES:,}")
+        status = file.stat()
+        if not stat.S_ISREG(status.st_mode):  # a FIFO would be waited for
+            raise MediaError("undecodable-image", f"{about}: no regular file")
+        if status.st_size > MAX_BYTES:
+            raise MediaError("image-too-large", f"{about}: {status.st_size:,} bytes, limit {MAX_BYTES:,}")
         return file.read_bytes()
     except FileNotFoundError:
         raise MediaError("missing-image", about) from None

@@ -38,7 +38,7 @@ from manifests.layer import LayerFacts
 from trainer.data import Samples, keys_of
 from trainer.loader import TrainLoader
 from trainer.sampling import Order
-from trainer.targets import ExpressionTarget, Targets
+from trainer.targets import ClassTarget, Targets
 
 SIDE, BATCH, WORKERS, CLASSES = 96, 256, 2, 7
 SHARD = 2000
@@ -111,7 +111,7 @@ def our_samples(lake: Lake, *, hold: bool) -> Samples:
     ids = np.array(store.sample_ids.to_pylist(), object)
     code = torch.arange(count) % CLASSES
     offered = torch.ones(count, CLASSES, dtype=torch.bool)
-    expression = ExpressionTarget(code, offered, torch.zeros(count, 0), torch.ones(count))
+    expression = ClassTarget(code, offered, torch.zeros(count, 0), torch.ones(count))
     zeros = np.zeros(count, np.int64)
     return Samples(ids, zeros, np.arange(count), keys_of(ids), Targets(expression), (store,))
 

@@ -67,6 +67,7 @@ for command, panel in (
     (training.train, MODELS),
     (training.evaluate, MODELS),
     (scoring.score, MODELS),
+    (scoring.submit, MODELS),
     (teachers.pseudo_label, MODELS),
     (training.runs, MODELS),
     (demo.demo, MODELS),

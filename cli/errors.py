@@ -27,7 +27,7 @@ class AffectGroup(TyperGroup):
         try:
             return super().invoke(ctx)
         except AffectError as error:
-            raise _failed(str(error), USER_ERROR) from None
+            raise _failed(str(error), error.exit_code) from None
         except KeyboardInterrupt as stop:
             message = str(stop) or "stopped; nothing is lost: run the same command to resume"
             raise _failed(message, INTERRUPTED) from None

@@ -1,4 +1,4 @@
-"""affect score: anybody's predictions, by the protocols and metrics that runs are scored by."""
+"""affect score, submit: anybody's predictions, judged by a protocol or written as a challenge asks for them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import Annotated
 import typer
 
 from cli.examples import with_examples
-from cli.printing import Csv, Form, Json, form_of, say, show
+from cli.printing import Csv, Form, Grid, Json, form_of, say, show
 from cli.session import session
-from cli.training import score_grid
+from cli.training import SCORE_COLUMNS, score_rows
 
 
 @with_examples(
@@ -71,6 +71,41 @@ def score(
     if form is Form.json:
         say([scores.to_json().rstrip()])
     elif form is Form.csv:
-        show(score_grid(scores), form)
+        show(Grid(SCORE_COLUMNS, score_rows(scores)), form)
     else:
         say(scores.lines())
+
+
+@with_examples(
+    ("affect submit all.parquet --challenge abaw6-va --test-list LIST.txt", ""),
+)
+def submit(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Predictions of the test frames, as CSV or Parquet.")],
+    challenge: Annotated[str, typer.Option("--challenge", metavar="NAME", help="abaw6-va, abaw6-expr, abaw4-mtl ...")],
+    test_list: Annotated[
+        Path, typer.Option("--test-list", metavar="LIST", help="The organisers' list of the frames they expect.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="File to write.", show_default="CHALLENGE.txt")
+    ] = None,
+) -> None:
+    """Write a challenge's file: every frame of the organisers' list, in their order, with a prediction behind it.
+
+    The predictions name frames in a column `path`, whose last two parts are `<track>/<5 digits>.jpg`.
+
+    A frame without a prediction takes that of the frame before it in its track; how many did is printed.
+    """
+    from affectdata.challenges import challenge as challenge_of
+    from affectdata.challenges import submit as write
+    from trainer.answers import answers_in
+
+    known = challenge_of(challenge)
+    made = write(challenge, test_list, answers_in(file), out or Path(f"{challenge}.txt"))
+    share = made.filled / made.lines
+    say(
+        [
+            f"{made.path}: {made.lines:,} frames of {made.tracks:,} tracks, as the list has them",
+            f"  {made.filled:,} ({share:.2%}) have no prediction and take that of a neighbour",
+            f"  header {known.header.split(',')[0]},... [{known.sure}]",
+        ]
+    )

@@ -56,6 +56,9 @@ def train(
     devices: Annotated[
         int, typer.Option("--devices", metavar="N", min=1, help="How many GPUs (or CPU processes).")
     ] = 1,
+    nodes: Annotated[
+        int, typer.Option("--nodes", metavar="N", min=1, help="How many machines; see docs/slurm.md.")
+    ] = 1,
     max_minutes: Annotated[
         float | None, typer.Option("--max-minutes", metavar="MIN", help="Stop cleanly after so many minutes.")
     ] = None,
@@ -79,7 +82,7 @@ def train(
 
     folder = _runs_folder(runs) / (name or chosen.name)
     try:
-        run = fit(chosen, lake, folder, resume=resume, machine=Machine(device, devices))
+        run = fit(chosen, lake, folder, resume=resume, machine=Machine(device, devices, nodes))
     except KeyboardInterrupt:
         if not (folder / "facts.json").exists():
             raise
@@ -151,11 +154,17 @@ def _part(annotation: Any) -> type[BaseModel] | None:
 @with_examples(
     ("affect evaluate demo", "the protocol and role of its recipe"),
     ("affect evaluate runs/mine --protocol five --fold 0 --role test", ""),
+    ("affect evaluate fold-0 fold-1 fold-2", "their mean, and the folds scored as one"),
     ("affect evaluate mine --on sfew --by gender,age", "on a dataset that it was not trained on, by subgroup"),
 )
 def evaluate(
     context: typer.Context,
-    run: Annotated[str, typer.Argument(metavar="RUN", help="Run folder, or its name under --runs.")],
+    run: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...", help="Run folders, or names under --runs; several: folds or seeds of one experiment."
+        ),
+    ],
     protocol: Annotated[
         str | None,
         typer.Option("--protocol", metavar="NAME", help="Protocol to score by.", show_default="the recipe's"),
@@ -203,41 +212,54 @@ def evaluate(
     form = form_of(as_json, as_csv)
     from trainer.run import Run
 
-    chosen, lake = Run(run_folder(run, runs)), session(context).lake()
+    chosen, lake = [Run(run_folder(name, runs)) for name in run], session(context).lake()
+    from trainer.across import across, several_to_json
     from trainer.evaluate import evaluate as score
     from trainer.metrics.uncertainty import RESAMPLES
 
-    scores = score(
-        chosen,
-        lake,
-        protocol=protocol,
-        fold=fold,
-        role=role,
-        datasets=dataset,
-        device=device,
-        by=[name.strip() for name in by.split(",") if name.strip()],
-        resamples=RESAMPLES if resamples is None else resamples,
-        allow_changed=allow_changed,
-        allow_seen=allow_seen,
-    )
+    scores = [
+        score(
+            one,
+            lake,
+            protocol=protocol,
+            fold=fold,
+            role=role,
+            datasets=dataset,
+            device=device,
+            by=[name.strip() for name in by.split(",") if name.strip()],
+            resamples=RESAMPLES if resamples is None else resamples,
+            allow_changed=allow_changed,
+            allow_seen=allow_seen,
+        )
+        for one in chosen
+    ]
+    together = across(scores)
     if form is Form.json:
-        say([scores.to_json().rstrip()])
+        say([scores[0].to_json().rstrip() if len(scores) == 1 else several_to_json(scores, together)])
     elif form is Form.csv:
-        show(score_grid(scores), form)
+        show(Grid(SCORE_COLUMNS, [row for one in scores for row in score_rows(one)]), form)
     else:
-        say(scores.lines())
+        for one in scores:
+            say([f"run {one.run}"] if len(scores) > 1 else [])
+            say(one.lines())
+        for each in together:
+            say(each.lines())
 
 
-def score_grid(scores: Scores) -> Grid:
-    """Every score as a row, those of subgroups too."""
-    columns = ("dataset", "protocol", "role", "group", "metric", "variant", "value", "low", "high", "samples")
-    rows = [
-        (d.dataset, d.protocol, d.role, group, r.name, r.variant, r.value, *_bounds(r), r.rows_used)
+SCORE_COLUMNS = (
+    *("run", "dataset", "protocol", "fold", "role", "group"),
+    *("metric", "variant", "value", "low", "high", "samples"),
+)
+
+
+def score_rows(scores: Scores) -> list[tuple[object, ...]]:
+    """Every score as a row of `SCORE_COLUMNS`, those of subgroups too."""
+    return [
+        (scores.run, d.dataset, d.protocol, d.fold, d.role, group, r.name, r.variant, r.value, *_bounds(r), r.rows_used)
         for d in scores.datasets
         for group, results in _results(d)
         for r in results
     ]
-    return Grid(columns, rows)
 
 
 def _results(scores: DatasetScores) -> Iterator[tuple[str, tuple[MetricResult, ...]]]:

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from typing import ClassVar
 
 
 class AffectError(Exception):
-    """Base of every error that is the user's to mend, not ours.
+    """Base of every error that is the user's to mend, not ours; a command ends with its `exit_code`.
 
     Args:
         about: The object the error is about: a file, a column, a dataset, a command.
@@ -18,6 +19,8 @@ class AffectError(Exception):
         expected: What would have been right.
         then: The command or action that mends it.
     """
+
+    exit_code: ClassVar[int] = 2
 
     def __init__(self, about: str, *, found: str = "", expected: str = "", then: str = "") -> None:
         self.about, self.found, self.expected, self.then = about, found, expected, then
@@ -106,9 +109,19 @@ class RunError(AffectError):
     """A run folder that is missing, unfinished, or made by another recipe."""
 
 
+class RunStoppedError(RunError):
+    """A run that was asked to stop and has saved itself: the same command with `--resume` goes on."""
+
+    exit_code = 75  # EX_TEMPFAIL of sysexits.h: a job script tells it from a failure
+
+
 class LabelRuleError(AffectError):
     """A relatedness table, or a way of deriving labels from it, that cannot be used."""
 
 
 class PredictionsError(AffectError):
     """A file of predictions that cannot be scored as it is."""
+
+
+class ChallengeError(AffectError):
+    """A challenge's list, or predictions for it, of which no submission can be made."""

@@ -86,6 +86,15 @@ class Divergence(L.Callback):  # type: ignore[misc]  # as above
             )
 
 
+class Average(L.Callback):  # type: ignore[misc]  # as above
+    """Moves the average of the weights after each step, before anything is saved."""
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: Learner, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        pl_module.follow()
+
+
 class Keeper(L.Callback):  # type: ignore[misc]  # as above
     """After each epoch: a row in metrics.csv, the best weights, and the state from which to resume.
 
@@ -97,15 +106,19 @@ class Keeper(L.Callback):  # type: ignore[misc]  # as above
         self.rows: list[dict[str, float]] = []
         self.best_score, self.best_epoch = float("-inf"), -1
         self.pictures, self.train_seconds, self.epoch_began = 0, 0.0, 0.0
+        self.counted, self.lowered = 0, 1.0
 
     def on_train_start(self, trainer: L.Trainer, pl_module: Learner) -> None:
         self._stop_without_hope(trainer)  # a run that was killed after its last epoch
+        pl_module.lowered, self.epoch_began = self.lowered, time.monotonic()
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: Learner) -> None:
+        self.counted = 0
         self.epoch_began = time.monotonic()
         if self.settings.schedule == "plateau":
             decay = self.settings.decay
-            pl_module.lowered = decay.factor ** plateaus(self.scores, decay.patience)
+            self.lowered = decay.factor ** plateaus(self.scores, decay.patience)
+        pl_module.lowered = self.lowered
 
     @property
     def scores(self) -> list[float]:
@@ -118,8 +131,13 @@ class Keeper(L.Callback):  # type: ignore[misc]  # as above
             trainer.should_stop = True
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: Learner) -> None:
-        self.train_seconds += time.monotonic() - self.epoch_began
-        self.pictures += pl_module.pictures
+        self.count(pl_module)
+
+    def count(self, learner: Learner) -> None:
+        """Add the time and the pictures since the last count."""
+        now = time.monotonic()
+        self.train_seconds, self.epoch_began = self.train_seconds + now - self.epoch_began, now
+        self.pictures, self.counted = self.pictures + learner.pictures - self.counted, learner.pictures
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: Learner) -> None:
         row = {"epoch": float(trainer.current_epoch), **pl_module.epoch_row()}
@@ -132,7 +150,7 @@ class Keeper(L.Callback):  # type: ignore[misc]  # as above
                 write_text(self.path / METRICS, pd.DataFrame(self.rows).to_csv(index=False))
                 if better:
                     self._save_weights(pl_module)
-        self._save_state(trainer)
+        self.save_state(trainer)
         if trainer.is_global_zero:
             update_facts(self.path, epochs=len(self.rows), best_epoch=self.best_epoch, best_score=self.best_score)
         self._stop_without_hope(trainer)
@@ -143,7 +161,8 @@ class Keeper(L.Callback):  # type: ignore[misc]  # as above
         save_file(weights, fresh, metadata={"recipe": learner.recipe.name})
         fresh.replace(self.path / WEIGHTS)
 
-    def _save_state(self, trainer: L.Trainer) -> None:
+    def save_state(self, trainer: L.Trainer) -> None:
+        """Write what `--resume` needs, whole or not at all."""
         fresh = self.path / f"{RESUME}.new"
         with storage_errors(self.path):
             trainer.save_checkpoint(fresh)
@@ -162,6 +181,8 @@ class Keeper(L.Callback):  # type: ignore[misc]  # as above
             "best_score": self.best_score,
             "best_epoch": self.best_epoch,
             "pictures": self.pictures,
+            "counted": self.counted,
+            "lowered": self.lowered,
             "train_seconds": self.train_seconds,
         }
 

@@ -121,7 +121,7 @@ def prepare(recipe: Recipe, lake: Lake) -> Prepared:
         ProtocolError: A protocol accepts rule- or model-made truth, or leaves nothing to train on.
         RecipeError: A task without a training label, no selection sample, or crops of several sizes.
     """
-    used = [used_layers(lake, d.name, recipe, recipe.sources) for d in recipe.datasets]
+    used = [used_layers(lake, d.name, recipe, recipe.sources_of(d.name)) for d in recipe.datasets]
     stores = open_stores(lake, [d.name for d in recipe.datasets], recipe.alignment)
     splits = split_all(recipe, lake)
     train: list[Samples] = []
@@ -129,7 +129,7 @@ def prepare(recipe: Recipe, lake: Lake) -> Prepared:
     lost = 0
     for number, (choice, split) in enumerate(zip(recipe.datasets, splits, strict=True)):
         truth = truth_sources(lake, choice.name, recipe.protocol_of(choice.name))
-        ours, gone = _samples(recipe, lake, choice, split.train, recipe.sources, (number, stores))
+        ours, gone = _samples(recipe, lake, choice, split.train, recipe.sources_of(choice.name), (number, stores))
         theirs, gone_too = scored_samples(recipe, lake, choice.name, split.selection, truth, (number, stores))
         train.append(ours)
         selection.append(theirs)
@@ -165,11 +165,16 @@ def used_layers(lake: Lake, dataset: str, recipe: Recipe, sources: Sequence[str]
         raise UnknownNameError(
             f"crops of {dataset}", recipe.alignment, known, f"affect align {dataset} --to {recipe.alignment}"
         )
+    lists = {f"selections/{name}" for d in recipe.datasets if d.name == dataset for name in (d.only, d.exclude) if name}
+    for key in sorted(lists):
+        if not lake.has(dataset, key):
+            there = [layer.name for layer in lake.layers(dataset) if layer.kind == "selections"]
+            raise UnknownNameError(f"selection of {dataset}", key.removeprefix("selections/"), there, "affect layers")
     patterns = [*sources, *truth_sources(lake, dataset, protocol.name)]
     used = [
         layer
         for layer in lake.layers(dataset)
-        if layer.key in ("samples", crops, protocol.key)
+        if layer.key in ("samples", crops, protocol.key, *lists)
         or layer.kind == "faces"
         or (layer.kind == "labels" and any(fnmatchcase(layer.name, pattern) for pattern in patterns))
     ]
@@ -235,6 +240,7 @@ def _samples(
         where=choice.where,
         au_cut=cuts,
     ).sort_by("sample_id")
+    table = _selected(lake, choice, table)
     at = pc.index_in(table["sample_id"].combine_chunks(), value_set=part.ids)
     mine = np.asarray(pc.is_valid(at))
     at = np.asarray(at.drop_null())[:: choice.every]
@@ -252,6 +258,16 @@ def _samples(
         stores,
     )
     return samples, int((~found).sum())
+
+
+def _selected(lake: Lake, choice: DatasetChoice, table: pa.Table) -> pa.Table:
+    """The rows that the dataset's selections leave to training."""
+    for name, wanted in ((choice.only, True), (choice.exclude, False)):
+        if name is not None:
+            listed = lake.read(choice.name, f"selections/{name}")["sample_id"].combine_chunks()
+            inside = pc.is_in(table["sample_id"], value_set=listed)
+            table = table.filter(inside if wanted else pc.invert(inside))
+    return table
 
 
 def keys_of(ids: npt.NDArray[np.object_]) -> Tensor:
@@ -283,7 +299,7 @@ def _check(recipe: Recipe, prepared: Prepared) -> None:
         if not labelled(prepared.train.targets, task).any():
             raise RecipeError(
                 f"recipe {recipe.name}: no training sample is labelled for {task}",
-                found=f"sources {', '.join(recipe.sources)} of {datasets}",
+                found="; ".join(f"{d.name}: sources {', '.join(recipe.sources_of(d.name))}" for d in recipe.datasets),
                 expected=f"a source that labels {task}, or a recipe without it",
                 then="affect coverage shows which source labels what",
             )

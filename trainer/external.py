@@ -62,13 +62,21 @@ def read_predictions(path: str | Path, lake: Lake, dataset: str) -> External:
         PredictionsError: The file cannot be read; it names no sample, a sample twice or one that the lake lacks; no
             column is a prediction; or a value is none.
     """
-    table = _table(Path(path))
-    ids = _sample_ids(table, lake, dataset, Path(path))
+    table = read_table(Path(path))
+    return External(_sample_ids(table, lake, dataset, Path(path)), *predictions_in(table, Path(path)))
+
+
+def predictions_in(table: pa.Table, path: Path) -> tuple[Tasks, Predictions]:
+    """What the columns of a table predict, whoever its rows are about; `path` names it in messages.
+
+    Raises:
+        PredictionsError: No column is a prediction, or a value is none.
+    """
     columns = {name.strip(): table[name] for name in table.column_names}
-    expression, space = _expression(columns, Path(path))
-    va = _va(columns, Path(path))
-    aus, au = _aus(columns, Path(path))
-    landmarks = _landmarks(columns, Path(path))
+    expression, space = _expression(columns, path)
+    va = _va(columns, path)
+    aus, au = _aus(columns, path)
+    landmarks = _landmarks(columns, path)
     if expression is None and va is None and au is None and landmarks is None:
         raise PredictionsError(
             f"{path} holds no predictions",
@@ -82,10 +90,15 @@ def read_predictions(path: str | Path, lake: Lake, dataset: str) -> External:
         au=ListedAus(listed=aus) if aus else None,
         landmarks=LandmarksTask() if landmarks is not None else None,
     )
-    return External(ids, tasks, Predictions(expression, va, au, landmarks))
+    return tasks, Predictions(expression, va, au, landmarks)
 
 
-def _table(path: Path) -> pa.Table:
+def read_table(path: Path) -> pa.Table:
+    """A CSV or Parquet file as a table.
+
+    Raises:
+        PredictionsError: It is neither, or cannot be read.
+    """
     try:
         if path.suffix.lower() == ".parquet":
             return pq.read_table(path)

@@ -21,12 +21,13 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from manifests.errors import RecipeError
 from manifests.lake import Lake
 from manifests.storage import storage_errors
-from trainer.callbacks import Clock, Divergence, Keeper, Screen
+from trainer.callbacks import Average, Clock, Divergence, Keeper, Screen
 from trainer.data import Prepared, prepare
 from trainer.learner import Learner
 from trainer.loader import ScoreLoader, TrainLoader, hold_in_memory
 from trainer.network import network_for, start_at_mean_face
 from trainer.networks.sharing import TaskNetwork
+from trainer.preemption import Preemption
 from trainer.recipe import Recipe
 from trainer.run import RESUME, SAMPLES, Run, RunFacts, start, write_facts
 from trainer.sampler import order_for
@@ -99,6 +100,7 @@ def train(
         RecipeError, ProtocolError, UnknownNameError, StaleLayerError: The recipe does not fit itself or the lake.
         RunError: The folder holds another run, or training diverged.
         StorageError: The disk refuses.
+        RunStoppedError: SIGTERM or SIGUSR1 asked it to stop; it has saved itself and `resume` goes on there.
         KeyboardInterrupt: Somebody stopped it; `resume` goes on after the last whole epoch.
     """
     machine, run_dir = machine or Machine(), Path(run_dir)
@@ -145,7 +147,7 @@ def _trainer(
         precision=recipe.train.precision,
         max_epochs=length.epochs,
         gradient_clip_val=recipe.train.clip,
-        callbacks=[clock, Divergence(), keeper, Screen(keeper, say)],
+        callbacks=[clock, Average(), Divergence(), keeper, Screen(keeper, say), Preemption(keeper)],
         logger=TensorBoardLogger(run_dir, name="tensorboard", version=""),
         log_every_n_steps=min(50, length.steps_per_epoch),
         use_distributed_sampler=False,
@@ -155,7 +157,7 @@ def _trainer(
         enable_model_summary=False,
         benchmark=machine.accelerator == "cuda",
     )
-    return trainer, Learner(recipe, network, length, prepared.selection.targets), keeper
+    return trainer, Learner(recipe, network, length, prepared.selection.targets, prepared.train), keeper
 
 
 def _fit(trainer: L.Trainer, learner: Learner, recipe: Recipe, prepared: Prepared, checkpoint: Path | None) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from manifests import vocabulary as voc
 from manifests.vocabulary import au_column
 from trainer.settings import AuTask, ExpressionTask, Tasks
-from trainer.targets import AuTarget, ExpressionTarget, LandmarkTarget, Targets, VaTarget
+from trainer.targets import AuTarget, ClassTarget, LandmarkTarget, Targets, VaTarget
 
 Floats = npt.NDArray[np.float32]
 
@@ -25,6 +25,8 @@ def columns_of(tasks: Tasks) -> list[str]:
     if tasks.expression:
         columns += ["expression", "expression_weight", "expression_offered"]
         columns += ["expression_probs"] if tasks.expression.soft else []
+    for name in ("compound", "mental_state"):
+        columns += [name, f"{name}_weight"] if getattr(tasks, name) else []
     if tasks.va:
         columns += ["valence", "arousal", "va_weight"]
     if tasks.au:
@@ -60,18 +62,36 @@ def targets_of(table: pa.Table, tasks: Tasks, allowed: npt.NDArray[np.bool_], tr
         points = _landmarks(table, transform)
         weight = torch.from_numpy(_numbers(table, "landmarks_weight", 1))
         landmarks = LandmarkTarget(_hidden(points, allow["landmarks"]), weight)
-    return Targets(expression, va, au, landmarks)
+    others = {
+        name: _classes(table, name, getattr(tasks, name).classes, allow[name])
+        for name in ("compound", "mental_state")
+        if name in allow
+    }
+    return Targets(expression, va, au, landmarks, **others)
 
 
 def _hidden(values: Tensor, allow: Tensor) -> Tensor:
     return torch.where(allow.reshape(-1, *[1] * (values.dim() - 1)), values, torch.nan)
 
 
-def _expression(table: pa.Table, task: ExpressionTask) -> ExpressionTarget:
-    classes = task.classes
-    names = table["expression"].combine_chunks()
+def _classes(table: pa.Table, column: str, classes: tuple[str, ...], allow: Tensor) -> ClassTarget:
+    """Classes of a task whose sources do not say what they offered: all of the run's."""
+    code = torch.where(allow, torch.from_numpy(_codes(table, column, classes)), -1)
+    offered = torch.ones((len(code), len(classes)), dtype=torch.bool)
+    weight = torch.from_numpy(_numbers(table, f"{column}_weight", 1))
+    return ClassTarget(code, offered, torch.zeros((len(code), 0)), weight)
+
+
+def _codes(table: pa.Table, column: str, classes: tuple[str, ...]) -> npt.NDArray[np.int64]:
+    """Index of each row's class, -1 where it is unknown or none of the run's, int64 [N]."""
+    names = table[column].combine_chunks()
     code = pc.fill_null(pc.index_in(names, value_set=pa.array(classes)), -1).to_numpy(zero_copy_only=False)
-    code = np.array(np.where(np.asarray(pc.is_valid(names)), code, -1), np.int64)
+    return np.array(np.where(np.asarray(pc.is_valid(names)), code, -1), np.int64)
+
+
+def _expression(table: pa.Table, task: ExpressionTask) -> ClassTarget:
+    classes = task.classes
+    code = _codes(table, "expression", classes)
     probs = np.zeros((len(code), 0), np.float32)
     if task.soft:
         probs = _vectors(table, "expression_probs", len(voc.EXPRESSIONS))
@@ -79,7 +99,7 @@ def _expression(table: pa.Table, task: ExpressionTask) -> ExpressionTarget:
         total = probs.sum(1, keepdims=True)
         probs = np.divide(probs, total, out=np.zeros_like(probs), where=total > 0)
     weight = _numbers(table, "expression_weight", 1)
-    return ExpressionTarget(*map(torch.from_numpy, (code, _offered(table, classes), probs, weight)))
+    return ClassTarget(*map(torch.from_numpy, (code, _offered(table, classes), probs, weight)))
 
 
 def _offered(table: pa.Table, classes: tuple[str, ...]) -> npt.NDArray[np.bool_]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import lightning as L
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from trainer.augment import Augmenter, normalised, with_channels
+from trainer.data import Samples
+from trainer.losses.balance import spaces
 from trainer.losses.coupling import Step, Term
 from trainer.losses.masked import Labels
 from trainer.network import couplings_for, losses_for
@@ -36,13 +39,16 @@ class Learner(L.LightningModule):  # type: ignore[misc]  # lightning ships no ty
         network: See `TaskNetwork`.
         length: Of the whole training, for the schedule.
         truth: Labels of the selection samples, in their order.
+        trained: The training samples, whose labels losses may count.
     """
 
-    def __init__(self, recipe: Recipe, network: TaskNetwork, length: Length, truth: Targets) -> None:
+    def __init__(
+        self, recipe: Recipe, network: TaskNetwork, length: Length, truth: Targets, trained: Samples | None = None
+    ) -> None:
         super().__init__()
         self.recipe, self.network, self.length, self.truth = recipe, network, length, truth
         self.averaged = _frozen_copy(network) if recipe.train.ema else None
-        self.losses = nn.ModuleDict(losses_for(recipe.tasks))
+        self._count(trained)
         self.couplings = nn.ModuleDict(couplings_for(recipe, network))
         self.weight = {task: getattr(recipe.tasks, task).weight for task in recipe.tasks.names}
         self.weight |= {c.name: c.weight for c in recipe.couplings}
@@ -64,6 +70,16 @@ class Learner(L.LightningModule):  # type: ignore[misc]  # lightning ships no ty
         self._row: dict[str, float] = {}
         self._steps = 0
         self._parts: list[Part] = []
+
+    def _count(self, trained: Samples | None) -> None:
+        """Build the losses, and note how many outputs each dataset annotates."""
+        self.spaces: dict[str, Tensor] = {}
+        counted: dict[str, Labels] | None = None
+        if trained is not None:
+            counted = {s.task: labels_of(trained.targets, s.task, s.kind) for s in self.network.specs}
+            dataset, count = torch.from_numpy(trained.dataset), len(self.recipe.datasets)
+            self.spaces = {task: spaces(labels, dataset, count) for task, labels in counted.items()}
+        self.losses = nn.ModuleDict(losses_for(self.recipe.tasks, counted))
 
     @property
     def scored(self) -> nn.Module:
@@ -98,6 +114,9 @@ class Learner(L.LightningModule):  # type: ignore[misc]  # lightning ships no ty
         pixels, targets = self.augment(pixels, batch, epoch)
         images = normalised(pixels, self.recipe.input)
         labels = {spec.task: labels_of(targets, spec.task, spec.kind) for spec in self.network.specs}
+        for task, sizes in self.spaces.items():
+            space = sizes.to(batch.dataset.device, non_blocking=True)[batch.dataset]
+            labels[task] = replace(labels[task], space=space)
         rows = {task: one.mask.reshape(len(batch), -1).any(1) for task, one in labels.items()}
         outputs = self.network(images, rows) if self.network.selective else self.network(images)
         return Step(outputs, labels, rows, batch.dataset, self.network, self.done)
@@ -138,13 +157,30 @@ class Learner(L.LightningModule):  # type: ignore[misc]  # lightning ships no ty
         for group in self.optimizers(use_pl_optimizer=False).param_groups:
             group["lr"] = self.lr * group[LR_SCALE]
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002  # as above
+    def follow(self) -> None:
+        """Move the average, where there is one, towards the weights after a step."""
         if self.averaged is not None:
-            _follow(
-                self.averaged,
-                self.network,
-                min(self.recipe.train.ema, (1 + self.global_step) / (10 + self.global_step)),
-            )
+            decay = min(self.recipe.train.ema, (1 + self.global_step) / (10 + self.global_step))
+            _follow(self.averaged, self.network, decay)
+
+    def progress(self) -> dict[str, Any]:
+        """What this process has summed up of its epoch, and its random numbers; for `go_on`."""
+        device = self.device.type == "cuda"
+        return {
+            "sums": {name: value.cpu() for name, value in self._sums.items()},
+            "steps": self._steps,
+            "pictures": self.pictures,
+            "random": torch.get_rng_state(),
+            "device_random": torch.cuda.get_rng_state(self.device) if device else None,
+        }
+
+    def go_on(self, progress: Mapping[str, Any]) -> None:
+        """Go on in the middle of an epoch."""
+        self._sums = {name: value.to(self.device) for name, value in progress["sums"].items()}
+        self._steps, self.pictures = progress["steps"], progress["pictures"]
+        torch.set_rng_state(progress["random"].cpu())
+        if progress["device_random"] is not None and self.device.type == "cuda":
+            torch.cuda.set_rng_state(progress["device_random"].cpu(), self.device)
 
     def last_losses(self) -> dict[str, float]:
         """Losses of the last step, per task."""
@@ -182,7 +218,7 @@ def labels_of(targets: Targets, task: str, kind: str = "") -> Labels:
         task: One of its tasks.
         kind: Kind of the head's outputs; classes as `binary` cells are known where they were offered.
     """
-    if task == "expression" and (e := targets.expression) is not None:
+    if task in ("expression", "compound", "mental_state") and (e := getattr(targets, task)) is not None:
         if kind != "binary" and not e.probs.shape[1]:
             return Labels(e.code, e.mask, e.weight, e.offered)
         target = torch.nn.functional.one_hot(e.code.clamp(min=0), e.offered.shape[1]).float()

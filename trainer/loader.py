@@ -45,6 +45,8 @@ class TrainLoader:
         self.samples, self.order = samples, order
         self._buffers = Buffers(samples.shape, pin=pin)
         self.epoch = 0
+        self.start = 0
+        """Batch with which the next iteration starts, once."""
         self.sampler = self  # where Lightning looks for `set_epoch`
 
     def __len__(self) -> int:
@@ -52,22 +54,23 @@ class TrainLoader:
 
     def __iter__(self) -> Iterator[Batch]:
         # A generator: nothing is read before the first batch is asked for, so not before `set_epoch`.
-        batches = self.order.batches(self.epoch)
+        start, self.start = self.start, 0
+        batches = self.order.batches(self.epoch, start)
         if self.order.share.blocks:
-            batches = self._read_ahead(batches)
+            batches = self._read_ahead(batches, start)
         if not self.order.redraws:
             yield from prefetched(batches, self._batch)
         else:
-            yield from prefetched(zip(batches, self.order.repeats(self.epoch), strict=True), self._drawn_batch)
+            yield from prefetched(zip(batches, self.order.repeats(self.epoch, start), strict=True), self._drawn_batch)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration."""
         self.epoch = epoch
 
-    def _read_ahead(self, batches: Iterator[Indices]) -> Iterator[Indices]:
+    def _read_ahead(self, batches: Iterator[Indices], start: int) -> Iterator[Indices]:
         """The batches; the system is asked to read each window while the one before it is used."""
         order = self.order.epoch(self.epoch)
-        asked, used = 0, 0
+        asked = used = int(self.order.edges[start])
         for index in batches:
             while asked < len(order) and used + SPAN >= asked:
                 self.samples.prefetch(order[asked : asked + SPAN])

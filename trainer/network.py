@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -11,12 +11,13 @@ from torch import Tensor, nn
 
 import trainer.losses
 import trainer.networks
+from trainer.losses.balance import decided
 from trainer.losses.coupling import Bench, Coupling
-from trainer.losses.masked import MaskedLoss
+from trainer.losses.masked import Labels, MaskedLoss
 from trainer.losses.registry import build_loss
 from trainer.networks.backbone import BackboneSpec
 from trainer.networks.composition import check_composition, check_trained
-from trainer.networks.heads import HeadSpec, au_head, expression_head, landmark_head, va_head
+from trainer.networks.heads import HeadSpec, au_head, landmark_head, va_head
 from trainer.networks.sharing import Parts, TaskNetwork
 from trainer.recipe import Recipe
 from trainer.registry import build, registered
@@ -26,15 +27,23 @@ NO_LOSS = "none"
 """What a recipe calls the loss of a task that a coupling trains."""
 
 
-def losses_for(tasks: Tasks) -> dict[str, MaskedLoss]:
+def losses_for(tasks: Tasks, trained: Mapping[str, Labels] | None = None) -> dict[str, MaskedLoss]:
     """The loss of each task of a recipe that has one of its own.
+
+    Args:
+        tasks: Of the recipe.
+        trained: Labels of all training samples per task, where options count them; see `trainer.losses.balance`.
 
     Raises:
         UnknownNameError: No loss or option of this name.
         RecipeError: An option outside its range.
     """
     settings = {name: getattr(tasks, name) for name in tasks.names}
-    return {name: build_loss(task.loss, task.options) for name, task in settings.items() if task.loss != NO_LOSS}
+    return {
+        name: build_loss(task.loss, decided(task.options, trained[name] if trained else None))
+        for name, task in settings.items()
+        if task.loss != NO_LOSS
+    }
 
 
 def couplings_for(recipe: Recipe, network: TaskNetwork) -> dict[str, Coupling]:
@@ -75,8 +84,11 @@ def heads_for(tasks: Tasks) -> list[HeadSpec]:
     """One head per task, in the order of `tasks.names`."""
     heads = []
     if tasks.expression:
-        kind = "binary" if tasks.expression.outputs == "independent" else "classes"
-        heads.append(replace(expression_head(tasks.expression.space), kind=kind))
+        heads.append(class_head("expression", tasks.expression.classes, tasks.expression.outputs))
+    if tasks.compound:
+        heads.append(class_head("compound", tasks.compound.classes, tasks.compound.outputs))
+    if tasks.mental_state:
+        heads.append(class_head("mental_state", tasks.mental_state.classes, tasks.mental_state.outputs))
     if tasks.va:
         heads.append(va_head())
     if tasks.au:
@@ -84,6 +96,11 @@ def heads_for(tasks: Tasks) -> list[HeadSpec]:
     if tasks.landmarks:
         heads.append(landmark_head())
     return heads
+
+
+def class_head(task: str, classes: tuple[str, ...], outputs: str) -> HeadSpec:
+    """Logits over classes: exclusive ones, or independent cells."""
+    return HeadSpec(task, classes, "binary" if outputs == "independent" else "classes")
 
 
 def laid_out(network: TaskNetwork) -> TaskNetwork:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -31,17 +31,27 @@ class Predictions:
     """Probability of presence, float32 [N, K]."""
     landmarks: Floats | None = None
     """Crop pixels, float32 [N, 68, 2]."""
+    compound: Floats | None = None
+    """Class probabilities, float32 [N, C]."""
+    mental_state: Floats | None = None
+    """Class probabilities, float32 [N, C]."""
 
     @classmethod
     def of(cls, outputs: Mapping[str, Tensor]) -> Predictions:
-        """Predictions from the raw outputs of a network: logits, values, logits, crop pixels; [B, J] each."""
-        raw = {task: output.detach().float() for task, output in outputs.items()}
-        return cls(
-            torch.softmax(raw["expression"], 1).cpu().numpy() if "expression" in raw else None,
-            raw["va"].cpu().numpy() if "va" in raw else None,
-            torch.sigmoid(raw["au"]).cpu().numpy() if "au" in raw else None,
-            raw["landmarks"].reshape(-1, 68, 2).cpu().numpy() if "landmarks" in raw else None,
-        )
+        """Predictions from the raw outputs of a network: logits, values or crop pixels, [B, J] each.
+
+        Of classes that are independent cells the softmax is their chance given that exactly one of them holds.
+        """
+        made: dict[str, Callable[[Tensor], Tensor]] = {
+            "expression": lambda logits: torch.softmax(logits, 1),
+            "compound": lambda logits: torch.softmax(logits, 1),
+            "mental_state": lambda logits: torch.softmax(logits, 1),
+            "va": lambda values: values,
+            "au": torch.sigmoid,
+            "landmarks": lambda pixels: pixels.reshape(-1, 68, 2),
+        }
+        known = {task: change(outputs[task].detach().float()) for task, change in made.items() if task in outputs}
+        return cls(**{task: value.cpu().numpy() for task, value in known.items()})
 
     @classmethod
     def joined(cls, parts: list[Predictions], order: npt.NDArray[np.int64]) -> Predictions:
@@ -55,19 +65,20 @@ class Predictions:
             result[order] = rows
             return result
 
-        return cls(column("expression"), column("va"), column("au"), column("landmarks"))
+        return cls(*(column(field.name) for field in fields(cls)))
 
     def at(self, rows: npt.NDArray[np.bool_] | npt.NDArray[np.int64]) -> Predictions:
         """The rows where `rows`, bool [N], is true, or the rows of these numbers, int64 [M]."""
-        kept = [None if p is None else p[rows] for p in (self.expression, self.va, self.au, self.landmarks)]
-        return Predictions(*kept)
+        values = [getattr(self, field.name) for field in fields(self)]
+        return Predictions(*(None if value is None else value[rows] for value in values))
 
 
 def to_table(ids: npt.NDArray[np.object_], tasks: Tasks, predictions: Predictions, truth: Targets) -> pa.Table:
     """Predictions beside their truth, one row per sample, sorted by sample_id; NULL where the truth is unknown.
 
     Columns: `sample_id`; `expression` (truth), `expression_predicted`, `p_<class>`; `valence`, `arousal` and their
-    `_predicted`; `auNN` and `p_auNN`; `landmarks` and `landmarks_predicted` (136 numbers, crop pixels).
+    `_predicted`; `auNN` and `p_auNN`; `landmarks` and `landmarks_predicted` (136 numbers, crop pixels); `compound` and
+    `mental_state`, their `_predicted` and `p_<task>_<class>`.
     """
     columns: dict[str, pa.Array] = {"sample_id": pa.array(ids.tolist(), pa.string())}
     if tasks.expression and predictions.expression is not None and truth.expression:
@@ -89,6 +100,13 @@ def to_table(ids: npt.NDArray[np.object_], tasks: Tasks, predictions: Prediction
     if tasks.landmarks and predictions.landmarks is not None and truth.landmarks:
         columns["landmarks"] = _points(truth.landmarks.points.numpy())
         columns["landmarks_predicted"] = _points(predictions.landmarks)
+    for task in ("compound", "mental_state"):
+        chances, target = getattr(predictions, task), getattr(truth, task)
+        if chances is not None and target is not None:
+            names, code = np.array(getattr(tasks, task).classes, object), target.code.numpy()
+            columns[task] = pa.array(names[code], pa.string(), mask=code < 0)
+            columns[f"{task}_predicted"] = pa.array(names[chances.argmax(1)], pa.string())
+            columns |= {f"p_{task}_{n}": pa.array(p) for n, p in zip(names, chances.T, strict=True)}
     return pa.table(columns).sort_by("sample_id")
 
 

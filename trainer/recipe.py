@@ -74,6 +74,11 @@ class Recipe(Part):
                 raise ValueError(f"input.{what} has 1 value or {self.backbone.in_chans}, one per channel")
         return self
 
+    def sources_of(self, dataset: str) -> tuple[str, ...]:
+        """Label sources that train a dataset of this recipe."""
+        own = {d.name: d.sources for d in self.datasets}
+        return own.get(dataset) or self.sources
+
     def protocol_of(self, dataset: str) -> str:
         """Name of the protocol layer of a dataset of this recipe, or of the recipe where it names none."""
         own = {d.name: d.protocol for d in self.datasets}

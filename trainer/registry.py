@@ -18,21 +18,27 @@ from trainer.settings import Part
 from trainer.validation import refusal
 
 
-class Named(Protocol):
-    """What every part that a recipe names has."""
+class Titled(Protocol):
+    """What a recipe names."""
 
     name: ClassVar[str]
     """What a recipe calls it."""
+
+
+class Named(Titled, Protocol):
+    """A part with typed options."""
+
     Options: ClassVar[type[Part]]
     """Its options, with their defaults."""
 
     def __init__(self, given: Any, options: Any) -> None: ...
 
 
+T = TypeVar("T", bound=Titled)
 N = TypeVar("N", bound=Named)
 
 
-def registered(package: ModuleType, base: type[N]) -> dict[str, type[N]]:
+def registered(package: ModuleType, base: type[T]) -> dict[str, type[T]]:
     """Every named class below `base`, by name; the modules of `package` are imported first.
 
     Raises:
@@ -40,7 +46,7 @@ def registered(package: ModuleType, base: type[N]) -> dict[str, type[N]]:
     """
     for module in pkgutil.iter_modules(package.__path__):
         import_module(f"{package.__name__}.{module.name}")
-    found: dict[str, type[N]] = {}
+    found: dict[str, type[T]] = {}
     for kind in _below(base):
         if "name" not in vars(kind):
             continue
@@ -54,7 +60,7 @@ def registered(package: ModuleType, base: type[N]) -> dict[str, type[N]]:
     return dict(sorted(found.items()))
 
 
-def _below(base: type[N]) -> Iterator[type[N]]:
+def _below(base: type[T]) -> Iterator[type[T]]:
     for kind in base.__subclasses__():
         yield kind
         yield from _below(kind)

@@ -18,7 +18,7 @@ from manifests.protocols import identity, protocol_layer, units
 from trainer.metrics.uncertainty import RESAMPLES
 from trainer.predictions import Predictions
 from trainer.scores import DatasetScores, GroupScores
-from trainer.scoring import Resampling, confusion_of, score
+from trainer.scoring import Resampling, confusion_of, evidence_of, score
 from trainer.settings import Tasks
 from trainer.splits import SCORED
 from trainer.subgroups import ATTRIBUTES, subgroups
@@ -84,6 +84,7 @@ def dataset_scores(
         lacking=missing[1],
         results=tuple(score(tasks, predictions, truth, asked_metrics(lake, asked), resampling)),
         confusion=confusion_of(tasks, predictions, truth),
+        evidence=evidence_of(tasks, predictions, truth),
         unit="" if resampling is None else resampling.unit,
         au_cut=au_cut_of(tasks, lake, asked.dataset, asked.truth),
         groups=tuple(

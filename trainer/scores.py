@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from manifests.errors import UnknownNameError
 from trainer.metrics.classified import Confusion
+from trainer.metrics.registry import Evidence
 from trainer.metrics.result import MetricResult
 
 WITHOUT_RELATED = "without related"
@@ -60,6 +61,14 @@ class DatasetScores:
     """Intensity from which an AU of the truth counts as present; None: the truth says absent or present itself."""
     groups: tuple[GroupScores, ...] = ()
     """The same metrics for subgroups of the samples, where they were asked for."""
+    evidence: Mapping[str, Evidence] = field(default_factory=dict, repr=False, compare=False)
+    """Task -> truth and prediction of every sample, so that folds can be scored together; not written."""
+
+    @property
+    def about(self) -> str:
+        """Dataset, protocol, fold and role in words."""
+        fold = "" if self.fold is None else f" fold {self.fold}"
+        return f"{self.dataset} {self.protocol}{fold} {self.role}"
 
     def value(self, name: str, *, clean: bool = False) -> float:
         """One metric by name.
@@ -96,8 +105,7 @@ class Scores:
         for reason in self.transductive:
             yield f"TRANSDUCTIVE: {reason}"
         for d in self.datasets:
-            fold = "" if d.fold is None else f" fold {d.fold}"
-            yield f"{d.dataset} {d.protocol}{fold} {d.role}: {d.samples:,} samples, truth {', '.join(d.truth)}"
+            yield f"{d.about}: {d.samples:,} samples, truth {', '.join(d.truth)}"
             if d.missing:
                 yield f"  {d.missing:,} more have no {d.lacking} and are not scored"
             if d.copies:
@@ -156,16 +164,17 @@ def _by_group(groups: tuple[GroupScores, ...]) -> Iterator[str]:
 
 
 def _plain(scores: DatasetScores) -> dict[str, Any]:
-    tree = asdict(replace(scores, confusion=None))
+    tree = asdict(replace(scores, confusion=None, evidence={}))
+    del tree["evidence"]
     tree["confusion"] = None if scores.confusion is None else scores.confusion.matrix.tolist()
     tree["classes"] = None if scores.confusion is None else list(scores.confusion.classes)
-    return {name: _finite(value) for name, value in tree.items()}
+    return {name: finite(value) for name, value in tree.items()}
 
 
-def _finite(value: Any) -> Any:
+def finite(value: Any) -> Any:
     """The value with NaN as None, which JSON has a word for."""
     if isinstance(value, float):
         return None if math.isnan(value) else value
     if isinstance(value, dict):
-        return {name: _finite(inner) for name, inner in value.items()}
-    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value
+        return {name: finite(inner) for name, inner in value.items()}
+    return [finite(inner) for inner in value] if isinstance(value, list | tuple) else value

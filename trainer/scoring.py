@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +68,11 @@ def evidence_of(tasks: Tasks, predictions: Predictions, truth: Targets) -> dict[
     if predictions.landmarks is not None and truth.landmarks is not None:
         points, mask = truth.landmarks.points.numpy(), truth.landmarks.mask.numpy()
         found["landmarks"] = located(points, predictions.landmarks, mask)
+    for task in ("compound", "mental_state"):
+        chances, target = getattr(predictions, task), getattr(truth, task)
+        if chances is not None and target is not None:
+            classes = getattr(tasks, task).classes
+            found[task] = classified(target.code.numpy(), chances, target.mask.numpy(), classes=classes)
     return found
 
 
@@ -122,11 +127,11 @@ def score(
     evidence = evidence_of(tasks, predictions, truth)
     results: list[MetricResult] = []
     for task, rows in evidence.items():
-        own = [name for name in asked if name != ABAW_MTL and metric(_split(name)[0]).task == task]
-        plain = list(dict.fromkeys([*DEFAULTS[task], *(name for name in own if not _split(name)[1])]))
+        own = [name for name in asked if name != ABAW_MTL and metric(split_name(name)[0]).task == task]
+        plain = list(dict.fromkeys([*DEFAULTS[task], *(name for name in own if not split_name(name)[1])]))
         results += _scored(plain, rows, resampling)
-        for name in dict.fromkeys(name for name in own if _split(name)[1]):
-            stem, over = _split(name)
+        for name in dict.fromkeys(name for name in own if split_name(name)[1]):
+            stem, over = split_name(name)
             narrowed = _narrowed(rows, over, (tasks, predictions, truth))
             if isinstance(narrowed, str):
                 results.append(MetricResult(name, math.nan, flags=(narrowed,)))
@@ -137,7 +142,38 @@ def score(
     return results
 
 
-def _split(name: str) -> tuple[str, str]:
+def pooled(parts: Sequence[Mapping[str, Evidence]], names: Sequence[str]) -> dict[str, float]:
+    """Metrics over the scored samples of several folds together: one value, not a mean of values.
+
+    Args:
+        parts: Evidence of each fold, as of `evidence_of`.
+        names: Metrics, as `score` names them; those over another class space than the runs' are left out.
+    """
+    found: dict[str, float] = {}
+    for name in names:
+        stem, over = split_name(name)
+        if name == ABAW_MTL or not all(metric(stem).task in part for part in parts):
+            continue
+        rows = _joined([part[metric(stem).task] for part in parts])
+        if over and not isinstance(rows, Detected):
+            continue
+        if isinstance(rows, Detected) and over:
+            rows = rows.only(voc.AU_SPACES[over])
+        found[name] = metric(stem).score(rows).value
+    return found
+
+
+def _joined(parts: Sequence[Evidence]) -> Evidence:
+    """The rows of all parts, one after the other; what is not one value per row is that of the first."""
+    columns = {
+        field.name: np.concatenate([getattr(part, field.name) for part in parts])
+        for field in fields(parts[0])
+        if isinstance(getattr(parts[0], field.name), np.ndarray)
+    }
+    return replace(parts[0], **columns)  # type: ignore[arg-type]  # the fields of its own class
+
+
+def split_name(name: str) -> tuple[str, str]:
     """`au_f1[disfa8]` -> (au_f1, disfa8)."""
     match = _OVER.fullmatch(name)
     return (match["name"], match["over"]) if match else (name, "")
@@ -229,4 +265,4 @@ def selection_score(results: Iterable[MetricResult], names: Sequence[str]) -> fl
 
 def lower_is_better(name: str) -> bool:
     """Whether a metric is an error."""
-    return not metric(_split(name)[0]).higher_is_better
+    return not metric(split_name(name)[0]).higher_is_better

@@ -52,6 +52,12 @@ class DatasetChoice(Part):
     """SQL condition over manifest columns; only training rows that meet it are used. Scored rows are never thinned."""
     every: int = Field(default=1, ge=1)
     """Train on every n-th row in sample_id order (1: all). For video frames."""
+    sources: tuple[str, ...] | None = None
+    """Label sources of its training, first wins, where they differ from the recipe's."""
+    only: str | None = None
+    """Selection layer: only its samples train."""
+    exclude: str | None = None
+    """Selection layer: its samples do not train."""
     protocol: str | None = None
     """Protocol of this dataset where it differs from the recipe's."""
     augment: Augment | None = None
@@ -99,7 +105,7 @@ class Task(Part):
     loss: str
     """Loss of the task; none: a coupling trains it."""
     options: dict[str, Any] = {}
-    """Options of the loss, e.g. {label_smoothing: 0.1}; see trainer/losses."""
+    """Options of the loss, e.g. {label_smoothing: 0.1}; see trainer/losses. class_weight and pos_weight: balanced."""
 
 
 class ExpressionTask(Task):
@@ -118,6 +124,44 @@ class ExpressionTask(Task):
     def classes(self) -> tuple[str, ...]:
         """Names of the classes, in the order of the head's outputs."""
         return voc.EXPRESSION_SPACES[self.space]
+
+
+class CompoundTask(Task):
+    """Single-label classification over compound expressions."""
+
+    classes: tuple[str, ...] = voc.COMPOUNDS
+    """The classes; a label outside them is unknown to this run. Default: the 23 of Du et al. and EmotioNet, neutral."""
+    loss: str = "ce"
+    """ce: cross-entropy; with independent outputs: bce."""
+    outputs: Literal["exclusive", "independent"] = "exclusive"
+    """As for expression."""
+
+    @field_validator("classes")
+    @classmethod
+    def _known_classes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _some_of(value, voc.COMPOUNDS)
+
+
+class MentalStateTask(Task):
+    """Single-label classification over mental states."""
+
+    classes: tuple[str, ...] = voc.MENTAL_STATES
+    """The classes; a label outside them is unknown to this run. Default: the 13 of LSEMSW."""
+    loss: str = "ce"
+    """ce: cross-entropy; with independent outputs: bce."""
+    outputs: Literal["exclusive", "independent"] = "exclusive"
+    """As for expression."""
+
+    @field_validator("classes")
+    @classmethod
+    def _known_classes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return _some_of(value, voc.MENTAL_STATES)
+
+
+def _some_of(names: tuple[str, ...], known: tuple[str, ...]) -> tuple[str, ...]:
+    if len(names) < 2 or len(set(names)) < len(names) or not set(names) <= set(known):
+        raise ValueError(f"two or more distinct of {', '.join(known)}")
+    return names
 
 
 class VaTask(Task):
@@ -163,6 +207,8 @@ class Tasks(Part):
     """The tasks of the run, each with its head and its loss."""
 
     expression: ExpressionTask | None = None
+    compound: CompoundTask | None = None
+    mental_state: MentalStateTask | None = None
     va: VaTask | None = None
     au: AuTask | None = None
     landmarks: LandmarksTask | None = None

@@ -43,8 +43,8 @@ class _Record:
 
 
 @dataclass(frozen=True)
-class ExpressionTarget(_Record):
-    """Expression classes of one class space with C classes."""
+class ClassTarget(_Record):
+    """One of C exclusive classes: expressions of a class space, compound expressions, mental states."""
 
     code: Tensor
     """int64 [N]: class index, -1 unknown."""
@@ -110,10 +110,12 @@ class LandmarkTarget(_Record):
 class Targets(_Record):
     """Labels of the tasks of a recipe; a task that the recipe has not is None."""
 
-    expression: ExpressionTarget | None = None
+    expression: ClassTarget | None = None
     va: VaTarget | None = None
     au: AuTarget | None = None
     landmarks: LandmarkTarget | None = None
+    compound: ClassTarget | None = None
+    mental_state: ClassTarget | None = None
 
     @property
     def tasks(self) -> tuple[str, ...]:

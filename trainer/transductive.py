@@ -98,7 +98,7 @@ def _label_layers(recipe: Recipe, lake: Lake) -> Iterator[Layer]:
     """
     for choice in recipe.datasets:
         layers = {layer.key: layer for layer in lake.layers(choice.name)}
-        for used in used_layers(lake, choice.name, recipe, recipe.sources):
+        for used in used_layers(lake, choice.name, recipe, recipe.sources_of(choice.name)):
             yield from _ancestors(used, layers)
 
 

@@ -6,6 +6,7 @@ given to another one; a chunk that is finished needs no second one.
 
 from __future__ import annotations
 
+import socket
 from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any
@@ -18,6 +19,10 @@ _AHEAD = 4
 """Tasks handed to Ray per core of the cluster: enough that none waits, few enough that jobs are not all in memory."""
 
 
+_PATIENCE = 10
+"""Seconds to wait for the cluster to answer."""
+
+
 def make_on_ray(jobs: Iterator[Job], crew: Crew, told: Told) -> None:
     """Make chunks as tasks of a Ray cluster.
 
@@ -28,8 +33,9 @@ def make_on_ray(jobs: Iterator[Job], crew: Crew, told: Told) -> None:
     started = not ray.is_initialized()
     try:
         if started:
+            _knock(crew.options.address)
             ray.init(address=crew.options.address, log_to_driver=False, logging_level="ERROR")
-    except (ConnectionError, ValueError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise AffectError(
             f"align: no Ray cluster at {crew.options.address or 'this machine'}",
             found=str(error).splitlines()[0],
@@ -40,6 +46,13 @@ def make_on_ray(jobs: Iterator[Job], crew: Crew, told: Told) -> None:
     finally:
         if started:
             ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Fail at once where nobody listens; Ray would try for minutes."""
+    host, _, port = (address or "").rpartition(":")
+    if host and port.isdecimal() and "//" not in host:
+        socket.create_connection((host, int(port)), _PATIENCE).close()
 
 
 def _ray() -> Any:

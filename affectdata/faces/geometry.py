@@ -118,6 +118,13 @@ def square_box(box: ArrayLike) -> NDArray[np.float64]:
     return np.array([cx - half, cy - half, cx + half, cy + half])
 
 
+def enlarged_box(box: ArrayLike, factor: float) -> NDArray[np.float64]:
+    """A box about the same centre whose width and height are `factor` times as large."""
+    x1, y1, x2, y2 = np.asarray(box, np.float64)
+    cx, cy, dx, dy = (x1 + x2) / 2, (y1 + y2) / 2, factor * (x2 - x1) / 2, factor * (y2 - y1) / 2
+    return np.array([cx - dx, cy - dy, cx + dx, cy + dy])
+
+
 def centre_square(width: int, height: int) -> NDArray[np.float64]:
     """The largest square box centred in a picture."""
     half = min(width, height) / 2

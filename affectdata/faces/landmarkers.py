@@ -6,13 +6,14 @@ batch: `cut` on the threads that decode, `points` on the batch.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from affectdata.faces import geometry
 from affectdata.faces.detectors import Face, Image
 from affectdata.faces.geometry import Transform
 from manifests.errors import UnknownNameError
@@ -39,6 +40,7 @@ class LandmarkerSettings:
 
     Attributes:
         device: `cpu`, `cuda` or `cuda:1` for networks that run in torch.
+        detector: `fan`: whose boxes it is given; face-alignment's windows are wider on boxes of some detectors.
         flip: `fan`: also look at the mirrored window and add both heat maps, as face-alignment does by default; costs
             a second forward pass.
         map: `onnx:PATH`: the TOML file that says how the network wants its input; None: the file of the network's
@@ -46,6 +48,7 @@ class LandmarkerSettings:
     """
 
     device: str = "cpu"
+    detector: str = "sfd"
     flip: bool = True
     map: Path | None = None
 
@@ -85,7 +88,7 @@ class Landmarker(Protocol):
         """
 
 
-def landmarker(name: str, settings: LandmarkerSettings | None = None) -> Landmarker | None:  # noqa: ARG001 - networks follow
+def landmarker(name: str, settings: LandmarkerSettings | None = None) -> Landmarker | None:
     """The landmarker of that name; None for `dataset`, whose points lie in the lake: nothing is to be run.
 
     - `fan`: face-alignment's 2D FAN.
@@ -95,6 +98,31 @@ def landmarker(name: str, settings: LandmarkerSettings | None = None) -> Landmar
         UnknownNameError: No such landmarker.
         WeightsError: Its weights, or the file that describes its input, are not to be had.
     """
+    settings = settings or LandmarkerSettings()
     if name == "dataset":
         return None
+    if name == "fan":
+        from affectdata.faces.fan import Fan
+
+        return Fan(settings)
+    if name.startswith("onnx:"):
+        from affectdata.faces.onnx_landmarks import OnnxLandmarker
+
+        return OnnxLandmarker(Path(name.removeprefix("onnx:")).expanduser(), settings)
     raise UnknownNameError("landmarker", name, LANDMARKERS)
+
+
+def with_landmarks(face: Face, window: Window, points: NDArray[np.float32]) -> Face:
+    """The face with the points (68, 2) that were found in its window, in pixels of the picture.
+
+    Where the detector gave no five points, they are made from the 68 (variant P of landmarks68.md).
+    """
+    landmarks = geometry.to_source(points, window.transform)
+    return replace(
+        face, landmarks=landmarks, points=geometry.five_points(landmarks) if face.points is None else face.points
+    )
+
+
+def rgb(image: Image) -> Image:
+    """A picture (H, W) or (H, W, 3) with three channels."""
+    return image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)

@@ -13,10 +13,10 @@ import numpy as np
 from affectdata.faces import geometry
 from affectdata.faces.detectors import Detection, DetectorSettings, Face, Hint, Image, choose
 from affectdata.faces.warp import resized
-from affectdata.faces.weights import Weights, sha256_of
+from affectdata.faces.weights import HuggingFaceWeights, sha256_of
 from manifests.errors import WeightsError
 
-WEIGHTS = Weights(
+WEIGHTS = HuggingFaceWeights(
     repository="opencv/face_detection_yunet",
     revision="3cc26e7f1014a5ee5d74a42acee58bafc9d0a310",
     file="face_detection_yunet_2023mar.onnx",

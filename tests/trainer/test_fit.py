@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -16,8 +17,10 @@ from safetensors.torch import save_file
 from manifests.errors import RecipeError, RunError, UnknownNameError
 from manifests.lake import Lake
 from manifests.layer import LayerFacts
+from manifests.vocabulary import MENTAL_STATES
 from trainer import callbacks, fit
 from trainer.data import prepare
+from trainer.evaluate import evaluate
 from trainer.fit import Machine, train
 from trainer.learner import Learner
 from trainer.loader import hold_in_memory
@@ -368,6 +371,54 @@ def test_samplers_and_schedules_that_do_not_fit_are_refused(
     with pytest.raises((RecipeError, UnknownNameError), match=message):
         train(recipe(train=changes), toy, run_dir, machine=CPU, say=quiet)
     assert not run_dir.exists()
+
+
+def test_compounds_and_mental_states_train_beside_expressions_and_are_scored(
+    lake: Lake, recipe: MakeRecipe, run_dir: Path
+) -> None:
+    toy, classes = Toy(), ("happily_surprised", "sadly_angry", "awed")
+    human = toy.labels["human"]
+    human["compound"] = [classes[c % 3] if c else None for c in toy.code.tolist()]
+    human["mental_state"] = [MENTAL_STATES[c] for c in toy.code.tolist()]
+    toy.publish(lake)
+    tasks = {
+        "expression": {"outputs": "independent", "loss": "bce", "options": {"reduction": "space"}},
+        "compound": {"classes": list(classes), "options": {"class_weight": "balanced", "logit_adjustment": 1.0}},
+        "mental_state": {},
+    }
+    metrics = ["uar", "compound_uar", "mental_state_macro_f1"]
+    run = train(recipe(tasks=tasks, selection={"metrics": metrics}), lake, run_dir, machine=CPU, say=quiet)
+    assert {"loss_compound", "loss_mental_state", *metrics} <= set(run.metrics.columns)
+    scores = evaluate(run, lake, device="cpu").datasets[0]
+    assert 0 <= scores.value("compound_top1") <= 1
+    table = run.predictions("toy", "test").to_pandas()
+    assert set(table["compound_predicted"]) <= set(classes)
+    assert table["compound"].isna().tolist() == (table["expression"] == "neutral").tolist()
+    assert "p_mental_state_thinking" in table
+
+
+def test_each_dataset_has_its_own_sources_and_selections(lake: Lake, recipe: MakeRecipe) -> None:
+    toy = Toy()
+    toy.labels["auto"] = toy.labels.pop("human")
+    toy.labels["human"] = {"valence": [0.5] * toy.count}
+    toy.publish(lake)
+    Toy(seed=5).publish(lake, "other")
+    for dataset, name, rows in (("toy", "first", slice(0, 30)), ("other", "bad", slice(0, 10))):
+        ids = [i.replace("toy", dataset, 1) for i in toy.ids[rows]]
+        with lake.publish(dataset, command="test") as step:
+            table = pa.table({"sample_id": ids, "reason": ["test"] * len(ids)})
+            step.write("selections", name, table, parents=["samples"])
+    datasets = [{"name": "toy", "sources": ["human", "auto"], "only": "first"}, {"name": "other", "exclude": "bad"}]
+    chosen = recipe(datasets=datasets, sources=["human"], train__epochs=1)
+    prepared = prepare(chosen, lake)
+    assert prepared.train.dataset.tolist() == [0] * 30 + [1] * 54
+    expression = prepared.train.targets.expression
+    assert expression is not None
+    assert bool((expression.code >= 0).all())  # of the first dataset from auto
+    assert {"labels/auto", "selections/first"} <= prepared.fingerprints["toy"].keys()
+    assert "labels/auto" not in prepared.fingerprints["other"]
+    with pytest.raises(UnknownNameError, match="did you mean bad"):
+        prepare(recipe(datasets=[datasets[0], {"name": "other", "only": "bed"}]), lake)
 
 
 def test_colour_and_gray_crops_train_together(lake: Lake, recipe: MakeRecipe, run_dir: Path) -> None:

@@ -17,7 +17,8 @@ class BinaryCrossEntropy(MaskedLoss):
     l = -[p t ln s(z) + (1 - t) ln(1 - s(z))], s the sigmoid, p the positive weight (methods.md 1.1).
 
     Args:
-        pos_weight: K weights > 0 of the positive side of each output; None means 1.
+        pos_weight: K weights > 0 of the positive side of each output; None means 1. In a recipe also `balanced`:
+            absent over present in the training labels.
         reduction: See `Reduction`.
     """
 

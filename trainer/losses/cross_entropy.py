@@ -20,7 +20,11 @@ class CrossEntropy(MaskedLoss):
 
     Args:
         label_smoothing: Share in [0, 1) of the target spread evenly over the offered classes.
-        class_weight: C weights >= 0, one per class term of the cross-entropy. They do not enter the divisor.
+        class_weight: C weights >= 0, one per class term of the cross-entropy. They do not enter the divisor. In a
+            recipe also `balanced`: from the training labels.
+        logit_adjustment: tau >= 0; tau log prior is added to the logits in training (Menon et al. 2021, eq. 10), so
+            that the plain logits answer as if classes were alike frequent.
+        prior: C shares of the classes in training, which `logit_adjustment` needs; a recipe leaves them out.
         reduction: See `Reduction`; a row counts as one cell.
 
     A labelled class that the row's `offered` excludes gives an infinite loss rather than a wrong one:
@@ -30,25 +34,32 @@ class CrossEntropy(MaskedLoss):
     name = "ce"
     fits = frozenset({"classes"})
     class_weight: Tensor | None
+    shift: Tensor | None
 
     def __init__(
         self,
         *,
         label_smoothing: float = 0.0,
         class_weight: Sequence[float] | None = None,
+        logit_adjustment: float = 0.0,
+        prior: Sequence[float] | None = None,
         reduction: str = Reduction.CELLS,
     ) -> None:
         super().__init__()
         if not 0 <= label_smoothing < 1:
             raise RecipeError("label_smoothing of the loss ce", found=f"{label_smoothing}", expected="0 <= it < 1")
+        if logit_adjustment < 0 or (logit_adjustment > 0 and prior is None):
+            raise RecipeError("logit_adjustment of the loss ce", found=f"{logit_adjustment}", expected="0 or more")
         self.label_smoothing = label_smoothing
         self.reduction = Reduction(reduction)
         weight = None if class_weight is None else torch.tensor(class_weight, dtype=torch.float32)
         self.register_buffer("class_weight", weight)
+        shift = None if prior is None else logit_adjustment * torch.tensor(prior, dtype=torch.float32).log()
+        self.register_buffer("shift", shift)
 
     def forward(self, output: Tensor, labels: Labels) -> Tensor:
         """Scalar loss; `labels.mask` is [B]."""
-        logits, mask = output.float(), labels.mask
+        logits, mask = output.float() if self.shift is None else output.float() + self.shift, labels.mask
         offered = torch.ones_like(logits, dtype=torch.bool)
         if labels.offered is not None:
             offered = labels.offered | ~mask[:, None]  # an unlabelled row may offer nothing: that is no 0/0

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -61,8 +62,8 @@ class MaskedLoss(nn.Module):
         fits: Kinds of head output the loss is made for (`trainer.networks.heads.HeadSpec.kind`).
     """
 
-    name: str
-    fits: frozenset[str]
+    name: ClassVar[str]
+    fits: ClassVar[frozenset[str]]
 
     def forward(self, output: Tensor, labels: Labels) -> Tensor:
         raise NotImplementedError

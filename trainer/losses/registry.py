@@ -5,18 +5,15 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 
+import trainer.losses
 from manifests.errors import RecipeError, UnknownNameError
-from trainer.losses.binary_cross_entropy import BinaryCrossEntropy
-from trainer.losses.ccc import ConcordanceLoss
-from trainer.losses.cross_entropy import CrossEntropy
 from trainer.losses.masked import MaskedLoss, Reduction
-from trainer.losses.regression import AbsoluteError, SquaredError
-from trainer.losses.wing import WingLoss
+from trainer.registry import registered
 
-LOSSES: dict[str, type[MaskedLoss]] = {
-    loss.name: loss
-    for loss in (CrossEntropy, BinaryCrossEntropy, ConcordanceLoss, SquaredError, AbsoluteError, WingLoss)
-}
+
+def losses() -> dict[str, type[MaskedLoss]]:
+    """The losses of single tasks, by name; couplings are listed by themselves."""
+    return registered(trainer.losses, MaskedLoss)
 
 
 def loss_class(name: str) -> type[MaskedLoss]:
@@ -25,9 +22,10 @@ def loss_class(name: str) -> type[MaskedLoss]:
     Raises:
         UnknownNameError: No loss has this name; the message lists those there are, nearest first.
     """
-    if name not in LOSSES:
-        raise UnknownNameError("loss", name, LOSSES)
-    return LOSSES[name]
+    known = losses()
+    if name not in known:
+        raise UnknownNameError("loss", name, known)
+    return known[name]
 
 
 def build_loss(name: str, options: Mapping[str, object] | None = None) -> MaskedLoss:

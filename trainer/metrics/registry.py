@@ -7,7 +7,7 @@ carry their limit in the name: `fr_io@0.08`, `auc_ip@0.1`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
@@ -24,6 +24,8 @@ Evidence = Classified | Detected | Rated | Located
 E = TypeVar("E", Classified, Detected, Rated, Located)
 DEFAULTS = {
     "expression": ("top1", "uar", "macro_f1"),
+    "compound": ("compound_top1", "compound_uar", "compound_macro_f1"),
+    "mental_state": ("mental_state_top1", "mental_state_uar", "mental_state_macro_f1"),
     "au": ("au_f1", "au_acc_mean", "au_trivial_acc"),
     "va": ("p_va", "ccc_valence", "ccc_arousal", "rmse_valence", "rmse_arousal"),
     "au_intensity": ("au_icc31", "au_mse", "au_mae"),
@@ -38,7 +40,7 @@ class Metric:
 
     Attributes:
         name: As recipes and the command line write it.
-        task: The task whose predictions it scores; compound and mental states are scored as `expression`.
+        task: The task whose predictions it scores.
         higher_is_better: Direction, for model selection.
         score: Takes the task's evidence and raises MetricInputError for any other.
     """
@@ -67,6 +69,16 @@ def _named(*scores: Callable[[E], MetricResult]) -> list[tuple[str, Callable[[E]
     return [(score.__name__, score) for score in scores]
 
 
+def _of_task(task: str, *scores: Callable[[Classified], MetricResult]) -> dict[str, Metric]:
+    """Metrics of expressions for another task of classes, under names of its own."""
+
+    def named(name: str, score: Callable[[Classified], MetricResult]) -> Callable[[Classified], MetricResult]:
+        return lambda rows: replace(score(rows), name=name)
+
+    names = [(f"{task}_{score.__name__}", score) for score in scores]
+    return _metrics(task, Classified, [(name, named(name, score)) for name, score in names])
+
+
 def _per_axis(
     **scores: Callable[[Rated, str], MetricResult],
 ) -> list[tuple[str, Callable[[Rated], MetricResult]]]:
@@ -87,6 +99,8 @@ METRICS: dict[str, Metric] = {
         f1.macro_f1, f1.macro_f1_present, f1.macro_f1_sklearn, f1.f1_of_macro_pr, f1.f1_of_macro_pr_present,
         composites.abaw2_expr, composites.abaw_expr, composites.abaw_ce, composites.emotionet_expr,
     )),
+    **_of_task("compound", accuracy.top1, accuracy.uar, f1.macro_f1),
+    **_of_task("mental_state", accuracy.top1, accuracy.uar, f1.macro_f1),
     **_metrics("au", Detected, _named(
         au_f1, au_accuracy.au_acc_cells, au_accuracy.au_acc_mean, au_accuracy.au_trivial_acc, au_accuracy.emotionet_au,
         composites.abaw2_au, composites.abaw_au,

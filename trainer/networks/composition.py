@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from manifests.errors import RecipeError
 from trainer.losses.coupling import Coupling
 from trainer.losses.masked import MaskedLoss
-from trainer.losses.registry import LOSSES
+from trainer.losses.registry import losses as known_losses
 from trainer.networks.heads import HeadSpec
 from trainer.networks.sharing import Parts, TaskNetwork
 
@@ -58,7 +58,7 @@ def check_trained(network: TaskNetwork, losses: Mapping[str, MaskedLoss], coupli
 
 def _check_loss(spec: HeadSpec, loss: MaskedLoss) -> None:
     if spec.kind not in loss.fits:
-        fitting = [name for name, kind in LOSSES.items() if spec.kind in kind.fits]
+        fitting = [name for name, kind in known_losses().items() if spec.kind in kind.fits]
         raise RecipeError(
             f"loss {loss.name} of the task {spec.task}",
             found=f"a loss for {', '.join(sorted(loss.fits))}",

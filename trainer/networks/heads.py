@@ -10,10 +10,8 @@ from torch import nn
 from manifests.errors import RecipeError, UnknownNameError
 from manifests.vocabulary import (
     AU_SPACES,
-    COMPOUNDS,
     EXPRESSION_SPACES,
     LANDMARK_MIRROR,
-    MENTAL_STATES,
     au_column,
 )
 
@@ -59,16 +57,6 @@ def expression_head(space: str) -> HeadSpec:
     if space not in EXPRESSION_SPACES:
         raise UnknownNameError("expression space", space, EXPRESSION_SPACES)
     return HeadSpec("expression", EXPRESSION_SPACES[space])
-
-
-def compound_head() -> HeadSpec:
-    """Logits over the compound expressions."""
-    return HeadSpec("compound", COMPOUNDS)
-
-
-def mental_state_head() -> HeadSpec:
-    """Logits over the mental states of LSEMSW."""
-    return HeadSpec("mental_state", MENTAL_STATES)
 
 
 def au_head(aus: str | Sequence[int]) -> HeadSpec:

@@ -356,10 +356,9 @@ def test_an_unknown_dataset_is_refused_by_name(toy: Lake) -> None:
 def test_the_contact_sheet_shows_the_crops_with_their_points(toy: Lake, tmp_path: Path) -> None:
     align(toy, "toy", detector="dataset", options=SMALL)
     assert write_sheet(toy, "toy", "arcface112", tmp_path / "sheet.png", columns=4) == COUNT - 4
-    sheet = cv2.cvtColor(cv2.imread(str(tmp_path / "sheet.png")), cv2.COLOR_BGR2RGB)
-    assert sheet.shape == (2 * 113, 4 * 113, 3)
-    store = CropStore(toy, "toy", "arcface112")
-    x, y = geometry.to_crop(geometry.five_points(landmarks(0))[0], store.transform[0]).round().astype(int)
-    assert tuple(sheet[y, x]) == (255, 64, 64)
+    sheet = cv2.cvtColor(cv2.imread(str(tmp_path / "sheet.png")), cv2.COLOR_BGR2RGB).astype(int)
+    for colour in ((255, 64, 64), (64, 255, 64), (64, 160, 255), (255, 255, 64), (255, 64, 255)):
+        drawn = (np.abs(sheet - colour).max(-1) < 12).sum()
+        assert drawn >= 5 * (COUNT - 4), colour
     with pytest.raises(StorageError, match="contact sheet"):
         write_sheet(toy, "toy", "arcface112", tmp_path / "nowhere" / "sheet.png")

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -150,6 +154,28 @@ def test_a_second_geometry_looks_for_no_face_again(
     align(clips, "clips", alignment="fbn96", detector="dataset", options=SMALL)
     assert not looked
     assert published(clips) == fresh(list(range(0, 2 * VIDEOS, 2)), "fbn96", "arcface112")
+
+
+KILLED = """
+from affectdata.faces.align import AlignOptions, align
+from manifests.lake import Lake
+align(Lake({lake!r}), "clips", detector="dataset", options=AlignOptions(workers=2, chunk=16))
+"""
+
+
+@pytest.mark.parametrize("point", ["chunks-taken", "chunk-renamed", "layers-linked"])
+def test_a_kill_while_videos_are_added_loses_nothing(
+    point: str, clips: Lake, root: Path, fresh: Callable[..., dict[str, bytes]]
+) -> None:
+    videos = sorted([*range(0, 2 * VIDEOS, 2), 7, 31])
+    publish(clips, root, videos)
+    before = published(clips)
+    script = KILLED.format(lake=str(clips.home))
+    died = subprocess.run([sys.executable, "-c", script], env={**os.environ, "AFFECT_KILL_AT": point}, check=False)
+    assert died.returncode == -signal.SIGKILL
+    assert published(clips) == before
+    assert align(Lake(clips.home), "clips", detector="dataset", options=SMALL).resumed
+    assert published(clips) == fresh(videos)
 
 
 def test_shards_make_all_chunks_and_a_plain_run_only_publishes(

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from affectdata.faces.detectors import Detection, DetectorSettings, Face, Hint, choose, detector
-from affectdata.faces.weights import Weights
+from affectdata.faces.weights import HuggingFaceWeights, TorchHubWeights
 from affectdata.faces.yunet import WEIGHTS
 from manifests.errors import UnknownNameError, WeightsError
 
@@ -71,8 +71,14 @@ def test_an_unknown_detector_lists_the_known_ones() -> None:
         detector("mtcnn", DetectorSettings())
 
 
-def weights_of(content: bytes) -> Weights:
-    return Weights("owner/name", "0" * 40, "net.onnx", hashlib.sha256(content).hexdigest(), ("short.onnx",))
+def weights_of(content: bytes) -> HuggingFaceWeights:
+    return HuggingFaceWeights(
+        repository="owner/name",
+        revision="0" * 40,
+        file="net.onnx",
+        sha256=hashlib.sha256(content).hexdigest(),
+        local=("short.onnx",),
+    )
 
 
 def test_weights_in_the_local_folder_win_over_the_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,6 +117,22 @@ def test_weights_out_of_reach_name_the_folder_that_helps(monkeypatch: pytest.Mon
     monkeypatch.delenv("AFFECT_WEIGHTS", raising=False)
     with pytest.raises(WeightsError, match=r"(?s)yunet.onnx.*AFFECT_WEIGHTS"):
         WEIGHTS.fetch()
+
+
+def test_weights_of_face_alignment_are_shared_with_its_own_cache_and_checked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AFFECT_WEIGHTS", raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    folder = tmp_path / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    (folder / "net.pth").write_bytes(b"what the library had downloaded")
+    sha256 = hashlib.sha256(b"what the library had downloaded").hexdigest()
+    known = TorchHubWeights(folder="https://example.org", file="net.pth", sha256=sha256)
+    assert known.fetch() == folder / "net.pth"
+    (folder / "net.pth").write_bytes(b"cut off")
+    with pytest.raises(WeightsError, match="not the pinned ones"):
+        known.fetch()
 
 
 def test_a_file_that_is_no_network_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

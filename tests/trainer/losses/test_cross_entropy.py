@@ -11,6 +11,7 @@ from torch.nn import functional
 from manifests.errors import RecipeError
 from trainer.losses.cross_entropy import CrossEntropy, check_offered
 from trainer.losses.masked import Labels
+from trainer.losses.registry import build_loss
 
 CLASSES = ("neutral", "happiness", "sadness", "surprise", "contempt")
 EVERY_ROW = torch.ones(3, dtype=torch.bool)
@@ -97,3 +98,12 @@ def test_a_label_outside_the_offered_classes_is_named_before_training() -> None:
     with pytest.raises(RecipeError, match="1 rows with contempt"):
         check_offered(torch.tensor([4, 0, 4]), torch.tensor([True, True, False]), _without_contempt(), CLASSES)
     check_offered(torch.tensor([4, 0, 4]), torch.tensor([False, True, True]), _without_contempt(), CLASSES)
+
+
+def test_logit_adjustment_adds_the_log_of_the_prior_in_training() -> None:
+    logits, target = torch.tensor([[1.0, 0.0, -1.0]]), torch.tensor([2])
+    adjusted = build_loss("ce", {"logit_adjustment": 2.0, "prior": [0.5, 0.3, 0.2]})
+    expected = functional.cross_entropy(logits + 2 * torch.tensor([0.5, 0.3, 0.2]).log(), target)
+    torch.testing.assert_close(adjusted(logits, Labels(target, torch.tensor([True]))), expected)
+    with pytest.raises(RecipeError, match="logit_adjustment"):
+        build_loss("ce", {"logit_adjustment": -1.0, "prior": [1.0]})

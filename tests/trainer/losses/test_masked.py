@@ -13,12 +13,12 @@ from torch import Tensor, nn
 
 from manifests.errors import RecipeError, UnknownNameError
 from trainer.losses.masked import Labels, MaskedLoss, Reduction, reduce
-from trainer.losses.registry import LOSSES, build_loss
+from trainer.losses.registry import build_loss, losses
 
 ROWS, OUTPUTS = 12, 4
 CASES = [
     (name, reduction)
-    for name in LOSSES
+    for name in losses()
     for reduction in (list(Reduction) if name != "ccc" else [None])
 ]  # fmt: skip
 
