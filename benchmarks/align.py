@@ -2,7 +2,7 @@
 
     python benchmarks/align.py [--shared ../shared] [--copies 10] [--fer] [--repeat 2]
 
-Sides, each in a process of its own, over the same files, files in the page cache:
+Sides, each in a process of its own, imports included, over the same files, files in the page cache:
   ours       `affect align --detector yunet`: decodes, checks, hashes, detects, measures, aligns, packs, publishes
   one loop   a bare loop of cv2.imread, cv2.resize to the detector's input and FaceDetectorYN.detect; OpenCV's threads
   two loops  the same in two processes, each over half of the files with one OpenCV thread: both at once
@@ -47,20 +47,25 @@ def bare(files: list[Path], weights: Path, threads: int) -> int:
     return found
 
 
-def ours(root: Path, home: Path, alignment: str, detector: str) -> int:
-    """Crops made by `align`."""
+def ingested(root: Path, home: Path) -> None:
+    """Make the lake that `align` finds: one sample per picture."""
     import pyarrow as pa
 
     from affectdata import Lake
-    from affectdata.faces.align import align
 
     files = sorted(path.relative_to(root).as_posix() for path in root.rglob("*") if path.suffix in (".jpg", ".png"))
-    lake = Lake(home, create=True)
-    with lake.publish("faces", command="benchmark") as step:
+    with Lake(home, create=True).publish("faces", command="benchmark") as step:
         step.source(root, "faces")
         ids = [f"faces/{name}" for name in files]
         step.write("samples", "", pa.table({"sample_id": ids, "dataset": ["faces"] * len(ids), "path": files}))
-    return align(lake, "faces", alignment=alignment, detector=detector).crops
+
+
+def ours(home: Path, alignment: str, detector: str) -> int:
+    """Crops made by `align`."""
+    from affectdata import Lake
+    from affectdata.faces.align import align
+
+    return align(Lake(home), "faces", alignment=alignment, detector=detector).crops
 
 
 def measured(words: list[str]) -> None:
@@ -72,7 +77,7 @@ def measured(words: list[str]) -> None:
         found = bare(sorted(Path(root).glob("*.jpg"))[part::of], Path(weights), threads)
     else:
         os.environ["AFFECT_WEIGHTS"] = str(Path(weights).parent)
-        found = ours(Path(root), Path(rest[0]), rest[1], rest[2])
+        found = ours(Path(rest[0]), rest[1], rest[2])
     used = resource.getrusage(resource.RUSAGE_SELF)
     print(found, time.perf_counter() - begun, used.ru_utime + used.ru_stime, used.ru_maxrss / 1024)
 
@@ -118,6 +123,7 @@ def beside_bare_loops(shared: Path, copies: int, repeat: int) -> None:
         print(f"{count} London faces; {os.cpu_count()} cores; load {os.getloadavg()[0]:.1f}")
         for turn in range(repeat):
             place = str(Path(name, f"lake{turn}"))
+            ingested(root, Path(place))
             sides = {
                 "one loop": run(["bare", str(root), weights, "0", "1", "0"]),
                 "two loops": run(*(["bare", str(root), weights, str(part), "2", "1"] for part in range(2))),
@@ -145,6 +151,7 @@ def over_fer(shared: Path) -> None:
         print(f"{count} FER2013 pictures; {os.cpu_count()} cores; load {os.getloadavg()[0]:.1f}")
         for alignment, detector in (("resize48", "whole"), ("arcface112", "yunet")):
             place = str(Path(name, detector))
+            ingested(Path(name, "faces"), Path(place))
             said = run(["ours", str(Path(name, "faces")), weights, place, alignment, detector])
             rate = f"{count / said.seconds:.0f} faces/s, {1e3 * said.processor / count:.2f} ms of processor each"
             print(f"  {alignment} by {detector}: {rate}, {said.found} crops, peak {said.peak:.0f} MB")

@@ -14,7 +14,7 @@ from affectdata.faces.options import AlignOptions
 from manifests import schema
 from manifests.errors import AffectError, QueryError, StaleLayerError
 from manifests.lake import Lake
-from manifests.statement import brief, parse_where
+from manifests.statement import Where, brief, parse_where
 
 MEDIA_COLUMNS = ["sample_id", "path", "member", "frame"]
 _FRAME_COLUMNS = [*MEDIA_COLUMNS, "frame_index"]
@@ -46,7 +46,7 @@ def chosen(lake: Lake, dataset: str, options: AlignOptions) -> Chosen:
         StaleLayerError: A selection was made from other samples.
         AffectError: Nothing is left.
     """
-    wanted = parse_where(options.where, schema.SAMPLES.names) if options.where else None
+    wanted = _parsed(options.where) if options.where else None
     columns = [*_FRAME_COLUMNS, *sorted((wanted.columns if wanted else frozenset()) - set(_FRAME_COLUMNS))]
     table = lake.read(dataset, "samples", columns)
     keep = np.ones(len(table), bool)
@@ -77,6 +77,14 @@ def chosen(lake: Lake, dataset: str, options: AlignOptions) -> Chosen:
     layers = tuple(f"selections/{name}" for name in dict.fromkeys([*options.only, *options.exclude]))
     facts = {name: f"{value}" for name, value in said.items() if value}
     return Chosen(table.select(MEDIA_COLUMNS).take(pa.array(rows)), rows, layers, facts)
+
+
+def _parsed(text: str) -> Where:
+    try:
+        return parse_where(text, schema.SAMPLES.names)
+    except QueryError as error:
+        then = "affect sql 'describe samples' shows the columns"
+        raise QueryError(error.about, found=error.found, expected=error.expected, then=then) from None
 
 
 def _holds(sql: str, table: pa.Table) -> NDArray[np.bool_]:

@@ -122,7 +122,7 @@ class Plan:
             unit={"landmarks": "frame"},
             rule="68 points of a network; the weight is their mean confidence, NULL where it gives none",
             landmark_base="0-based, pixel centres at integers",
-            command=f"{self.faces_facts().command} --landmarks {self.options.landmarks}",
+            command=f"{self.faces_facts().command} --landmarks {_without_folder(self.options.landmarks or '')}",
             extra=extra,
         )
 
@@ -222,6 +222,12 @@ class Plan:
         ids = self.lake.read(self.dataset, old.key, ["sample_id"]).column("sample_id")
         ours = self.samples.column("sample_id").combine_chunks()
         return pc.all(pc.is_in(ids, value_set=ours)).as_py() is not False
+
+
+def _without_folder(name: str) -> str:
+    """`onnx:pfld.onnx` of `onnx:/weights/pfld.onnx`: no layer holds a place of one machine."""
+    kind, colon, path = name.partition(":")
+    return f"{kind}{colon}{Path(path).name}"
 
 
 def _digest(what: object) -> str:
