@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
 from pathlib import Path
 
@@ -143,7 +143,7 @@ class Plan:
         """What crops depend on beside faces and media."""
         o = self.options
         return [
-            repr(self.alignment),
+            {field.name: _said(getattr(self.alignment, field.name)) for field in fields(self.alignment)},
             o.no_face,
             o.channels,
             o.quality,
@@ -222,6 +222,11 @@ class Plan:
         ids = self.lake.read(self.dataset, old.key, ["sample_id"]).column("sample_id")
         ours = self.samples.column("sample_id").combine_chunks()
         return pc.all(pc.is_in(ids, value_set=ours)).as_py() is not False
+
+
+def _said(value: object) -> str:
+    """A value in words that are the same in every process: of a function its name."""
+    return str(getattr(value, "__qualname__", value))
 
 
 def _without_folder(name: str) -> str:

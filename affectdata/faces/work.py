@@ -209,20 +209,22 @@ class Worker:
         return Crop(data, transform, outside)
 
     def _transform(self, detection: Detection, hint: Hint, source: tuple[int, int]) -> Transform | None:
-        if self.alignment.needs is Needs.NOTHING and (detection.status in (FOUND, BAD_POINTS)):
-            return self.alignment.transform(None, source)
-        if detection.status == FOUND and detection.face is not None:
-            face = detection.face
-            face = replace(face, landmarks=hint.landmarks) if face.landmarks is None else face
-            try:
+        nothing = self.alignment.needs is Needs.NOTHING
+        face = detection.face
+        if face is not None and face.landmarks is None:
+            face = replace(face, landmarks=hint.landmarks)
+        try:
+            if (nothing and detection.status in (FOUND, BAD_POINTS)) or (
+                detection.status == FOUND and face is not None
+            ):
                 return self.alignment.transform(face, source)
-            except DegenerateGeometryError:
-                pass  # a face, but not what this alignment needs of one
+            if nothing and self.no_face == "centre":
+                return self.alignment.transform(None, source)
+        except DegenerateGeometryError:
+            pass  # a face, but not what this alignment needs of one
         if self.no_face == "box" and hint.box is not None and (hint.box[2:] > hint.box[:2]).all():
             return geometry.box_transform(geometry.square_box(hint.box), self.alignment.size)
         if self.no_face == "centre":
-            if self.alignment.needs is Needs.NOTHING:
-                return self.alignment.transform(None, source)
             return geometry.box_transform(geometry.centre_square(*source), self.alignment.size)
         return None
 
