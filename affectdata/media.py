@@ -36,6 +36,7 @@ Image = NDArray[np.uint8]
 MAX_BYTES = 512 * 1024 * 1024
 """Files and archive members above this size are refused before they are read."""
 
+PICTURE_SUFFIXES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".gif", ".webp"))
 VIDEO_SUFFIXES = frozenset((".avi", ".mp4", ".mov", ".mkv", ".mpg", ".mpeg", ".wmv", ".webm", ".m4v", ".flv"))
 
 _PNG = b"\x89PNG\r\n\x1a\n"

@@ -25,7 +25,7 @@ from affectdata.datasets.reading import Distribution
 from affectdata.datasets.recognise import recognise
 from affectdata.ingest import listing_rejects
 from affectdata.ingest_summary import count_source, count_splits, is_comparable, read_counts
-from affectdata.media import VIDEO_SUFFIXES, decode
+from affectdata.media import PICTURE_SUFFIXES, VIDEO_SUFFIXES, decode
 from manifests.errors import DatasetError, LakeError, MediaError
 from manifests.lake import Lake
 
@@ -35,7 +35,6 @@ SAMPLED = 200
 
 Progress = Callable[[str, int, int], None]
 
-_PICTURES = frozenset((".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".pgm", ".ppm", ".gif", ".webp"))
 _MISSING = ("missing-image", "missing-video", "missing-frame")
 _BATCH, _SHOWN = 64, 3
 _UNSURE = re.compile(r"\b(unverified|rounded|about)\b")
@@ -205,7 +204,7 @@ def _extra_files(found: Distribution, assembled: Assembled) -> Check:
     places |= {(path, member.partition(ROW)[0]) for path, member in places if member is not None}
     files, annotations, extra = found.folder.files, frozenset(found.annotations), []
     for path in files.media():
-        if Path(path).suffix.lower() in _PICTURES | VIDEO_SUFFIXES and path not in annotations:
+        if Path(path).suffix.lower() in PICTURE_SUFFIXES | VIDEO_SUFFIXES and path not in annotations:
             origin = files.origin(path)
             if not (path in named if origin is None else origin in places):
                 extra.append(path)

@@ -20,6 +20,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from manifests.errors import RecipeError
 from manifests.lake import Lake
+from manifests.layer import Layer
 from manifests.storage import storage_errors
 from trainer.callbacks import Average, Clock, Divergence, Keeper, Screen
 from trainer.data import Prepared, prepare
@@ -198,6 +199,7 @@ def _facts(recipe: Recipe, lake: Lake, prepared: Prepared, network: TaskNetwork,
         sources=list(recipe.sources),
         protocol={d.name: recipe.protocol_of(d.name) for d in recipe.datasets},
         crop=list(prepared.train.shape),
+        crops={store.layer.dataset: crop_facts(store.layer) for store in prepared.train.stores},
         samples={
             "train": len(prepared.train),
             "selection": len(prepared.selection),
@@ -211,6 +213,12 @@ def _facts(recipe: Recipe, lake: Lake, prepared: Prepared, network: TaskNetwork,
         transductive=why_transductive(recipe, lake),
         taught=[asdict(teacher) for teacher in taught_by(recipe, lake)],
     )
+
+
+def crop_facts(layer: Layer) -> dict[str, str]:
+    """What a crop layer says of how it was made, without the fingerprints of its pieces."""
+    named = ("alignment", "alignment_source", "detector", "no_face", "border", "height", "width", "channels", "color")
+    return {name: layer.facts.extra[name] for name in named if name in layer.facts.extra}
 
 
 def _weights_lines(network: TaskNetwork) -> list[str]:

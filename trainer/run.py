@@ -51,6 +51,8 @@ class RunFacts:
     parameters: int
     device: str
     versions: dict[str, str] = field(default_factory=versions)
+    crops: dict[str, dict[str, str]] = field(default_factory=dict)
+    """Dataset -> facts of its crop layer: alignment, detector, size, what was cut out without a face."""
     weights: dict[str, str] = field(default_factory=dict)
     """Pretrained weights that training began from: source and SHA-256; empty for a random start."""
     transductive: list[str] = field(default_factory=list)
