@@ -35,7 +35,7 @@ POINTS = [12.0, 14.0, 28.0, 14.0, 20.0, 21.0, 14.0, 29.0, 26.0, 29.0]
 
 @dataclass(frozen=True)
 class World:
-    """One way to run: the lake before, what an uninterrupted run leaves, and how long that takes."""
+    """One way to run: the lake before, what an uninterrupted run leaves, and how long it works."""
 
     name: str
     dataset: str
@@ -68,9 +68,17 @@ def world(name: str, dataset: str, words: list[str], lake: Path, scratch: Path) 
     """Run once without a kill."""
     reference = scratch / f"{name}-reference"
     shutil.copytree(lake, reference, symlinks=True)
+    process = start(reference, words)
+    await_work(reference, process)
     begun = time.monotonic()
-    finish(start(reference, words))
+    finish(process)
     return World(name, dataset, words, lake, contents(reference, dataset), time.monotonic() - begun)
+
+
+def await_work(lake: Path, process: subprocess.Popen[bytes]) -> None:
+    """Wait until the run has its scratch folder: before that, Python imports and there is little to break."""
+    while process.poll() is None and not any((lake / ".work").glob("*/*/lock")):
+        time.sleep(0.005)
 
 
 def pictures(scratch: Path) -> Path:
@@ -107,11 +115,12 @@ def videos(scratch: Path) -> Path:
 
 
 def kill_once(run: World, folder: Path, at: float) -> str:
-    """Kill a run `at` seconds after its start; what came of it."""
+    """Kill a run `at` seconds after it began to work; what came of it."""
     lake = folder / "lake"
     shutil.copytree(run.lake, lake, symlinks=True)
     before = contents(lake, run.dataset)
     process = start(lake, run.words)
+    await_work(lake, process)
     try:
         process.wait(timeout=at)
     except subprocess.TimeoutExpired:
@@ -163,7 +172,7 @@ def main() -> None:
             for number in range(options.kills):
                 run = runs[number % len(runs)]
                 with tempfile.TemporaryDirectory() as folder:
-                    at = draw.uniform(0.3, 1) * run.seconds  # before that, Python is still importing
+                    at = draw.uniform(0, run.seconds)
                     said = kill_once(run, Path(folder), at)
                 killed += said.startswith("killed")
                 print(
