@@ -22,7 +22,9 @@ _REFUSALS = {
 
 
 @contextmanager
-def storage_errors(where: Path) -> Iterator[None]:
+def storage_errors(
+    where: Path, then: str = "free space or choose another lake with --lake, then run the same command again"
+) -> Iterator[None]:
     """Turn what a full, read-only or forbidden disk raises into a `StorageError` that says what to do."""
     try:
         yield
@@ -33,7 +35,7 @@ def storage_errors(where: Path) -> Iterator[None]:
             f"cannot write to {where}",
             found=_REFUSALS[error.errno],
             expected="room and permission to write; what was published before is untouched",
-            then="free space or choose another lake with --lake, then run the same command again",
+            then=then,
         ) from error
 
 

@@ -15,10 +15,9 @@ import pandas as pd
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 from manifests.errors import RunError
-from manifests.storage import storage_errors
 from trainer.learner import Learner
 from trainer.metrics.registry import DEFAULTS
 from trainer.run import METRICS, RESUME, WEIGHTS, update_facts, write_text
@@ -82,7 +81,7 @@ class Divergence(L.Callback):  # type: ignore[misc]  # as above
                 f"training diverged in epoch {trainer.current_epoch}, step {trainer.global_step}",
                 found=f"losses: {losses}",
                 expected="finite losses",
-                then="lower train.lr, set train.clip to 1, or raise train.warmup; --resume needs the same recipe",
+                then="lower train.lr, set train.clip to 1, or raise train.warmup, with another --run",
             )
 
 
@@ -146,10 +145,9 @@ class Keeper(L.Callback):  # type: ignore[misc]  # as above
         if better:
             self.best_score, self.best_epoch = row["score"], trainer.current_epoch
         if trainer.is_global_zero:
-            with storage_errors(self.path):
-                write_text(self.path / METRICS, pd.DataFrame(self.rows).to_csv(index=False))
-                if better:
-                    self._save_weights(pl_module)
+            write_text(self.path / METRICS, pd.DataFrame(self.rows).to_csv(index=False))
+            if better:
+                self._save_weights(pl_module)
         self.save_state(trainer)
         if trainer.is_global_zero:
             update_facts(self.path, epochs=len(self.rows), best_epoch=self.best_epoch, best_score=self.best_score)
@@ -158,16 +156,16 @@ class Keeper(L.Callback):  # type: ignore[misc]  # as above
     def _save_weights(self, learner: Learner) -> None:
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in learner.scored.state_dict().items()}
         fresh = self.path / f"{WEIGHTS}.new"
-        save_file(weights, fresh, metadata={"recipe": learner.recipe.name})
+        # Not `save_file`: what the disk refuses would come back as an error of its own kind.
+        fresh.write_bytes(save(weights, metadata={"recipe": learner.recipe.name}))
         fresh.replace(self.path / WEIGHTS)
 
     def save_state(self, trainer: L.Trainer) -> None:
         """Write what `--resume` needs, whole or not at all."""
         fresh = self.path / f"{RESUME}.new"
-        with storage_errors(self.path):
-            trainer.save_checkpoint(fresh)
-            if trainer.is_global_zero:
-                os.replace(fresh, self.path / RESUME)  # noqa: PTH105  # Path.replace is the same call
+        trainer.save_checkpoint(fresh)
+        if trainer.is_global_zero:
+            os.replace(fresh, self.path / RESUME)  # noqa: PTH105  # Path.replace is the same call
         trainer.strategy.barrier("last.ckpt")
 
     @property

@@ -24,6 +24,7 @@ from manifests.layer import Layer
 from manifests.storage import storage_errors
 from trainer.callbacks import Average, Clock, Divergence, Keeper, Screen
 from trainer.data import Prepared, prepare
+from trainer.failures import failures
 from trainer.learner import Learner
 from trainer.loader import ScoreLoader, TrainLoader, hold_in_memory
 from trainer.network import network_for, start_at_mean_face
@@ -99,7 +100,7 @@ def train(
 
     Raises:
         RecipeError, ProtocolError, UnknownNameError, StaleLayerError: The recipe does not fit itself or the lake.
-        RunError: The folder holds another run, or training diverged.
+        RunError: The folder holds another run, training diverged, or memory ended.
         StorageError: The disk refuses.
         RunStoppedError: SIGTERM or SIGUSR1 asked it to stop; it has saved itself and `resume` goes on there.
         KeyboardInterrupt: Somebody stopped it; `resume` goes on after the last whole epoch.
@@ -122,9 +123,10 @@ def train(
             for line in [*prepared.lines(), *marks, *_weights_lines(network)]:
                 say(line)
         checkpoint = run_dir / RESUME if resume and (run_dir / RESUME).exists() else None
-        _fit(trainer, learner, recipe, prepared, checkpoint)
-        if trainer.is_global_zero:
-            _finish(run_dir, facts, keeper)
+        with failures(run_dir, recipe):
+            _fit(trainer, learner, recipe, prepared, checkpoint)
+            if trainer.is_global_zero:
+                _finish(run_dir, facts, keeper)
         trainer.strategy.barrier("finished")
     return Run(run_dir)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from datetime import UTC, datetime
@@ -244,7 +245,7 @@ def write_text(path: Path, text: str) -> None:
         StorageError: The disk refuses.
     """
     fresh = path.with_name(path.name + ".new")
-    with storage_errors(path.parent):
+    with storage_errors(path.parent, then="free space, then run the same command again; a run goes on with --resume"):
         fresh.write_text(text, encoding="utf-8")
         fresh.replace(path)
 
@@ -261,12 +262,17 @@ class RunLine:
     best_score: float | None
     samples: int
     minutes: float
-    evaluated: bool
+    opened: str
+    """Which reported roles have been looked at, and how often, e.g. `rafdb test 2`."""
 
 
 def runs(folder: str | Path) -> list[RunLine]:
     """Every run in a folder by name: finished, training, or unreadable; folders that are no runs are passed over."""
     return sorted(_lines(Path(folder)), key=lambda line: line.name)
+
+
+def _roles(run: Run) -> list[str]:
+    return [f"{opening['dataset']} {opening['role']}" for opening in run.openings]
 
 
 def _lines(folder: Path) -> Iterator[RunLine]:
@@ -276,7 +282,7 @@ def _lines(folder: Path) -> Iterator[RunLine]:
         try:
             run = Run(path, finished=False)
         except AffectError:
-            yield RunLine(path.name, path, "unreadable", "", 0, None, 0, 0.0, (path / SCORES).exists())
+            yield RunLine(path.name, path, "unreadable", "", 0, None, 0, 0.0, "")
             continue
         f = run.facts
         yield RunLine(
@@ -288,5 +294,5 @@ def _lines(folder: Path) -> Iterator[RunLine]:
             f.best_score,
             f.samples.get("train", 0),
             f.minutes,
-            (path / SCORES).exists(),
+            ", ".join(f"{what} {times}" for what, times in Counter(_roles(run)).items()),
         )

@@ -40,7 +40,10 @@ def test_two_processes_equal_one(lake: Lake, recipe: MakeRecipe, tmp_path: Path)
     toy.publish(lake)
     chosen = recipe(
         tasks={"expression": {}, "landmarks": {"weight": 0.1}},
-        train={"epochs": 1, "batch": 8, "lr": 0.01, "optimizer": "sgd", "augment": {"flip": True}},
+        train={
+            **{"epochs": 1, "batch": 8, "lr": 0.01, "optimizer": "sgd", "augment": {"flip": True}},
+            **{"sampler": "aligned", "sets": ["expression", "toy"]},
+        },
         # No batch norm: its statistics are each process's own.
         backbone={"name": "test_vit", "in_chans": 1, "kwargs": {"img_size": 32}},
     )

@@ -90,7 +90,7 @@ def test_scores_predictions_and_figures_are_written(lake: Lake, run: Run) -> Non
     tree = json.loads((run.path / "scores.json").read_text())
     assert tree["datasets"][0]["samples"] == 20
     assert (run.path / "confusion.png").read_bytes()[:4] == b"\x89PNG"
-    assert runs(run.path.parent)[0].evaluated
+    assert runs(run.path.parent)[0].opened
     assert any("recall neutral" in line for line in scores.lines())
 
 
