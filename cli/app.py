@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cli import (
+    agreement,
     coannotation,
     datasets,
     demo,
@@ -64,6 +65,7 @@ for command, panel in (
     (folds.folds, FACES),
     (coannotation.co_annotate, FACES),
     (coannotation.relate, FACES),
+    (agreement.agreement, FACES),
     (faces.align, FACES),
     (training.train, MODELS),
     (training.evaluate, MODELS),

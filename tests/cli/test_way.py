@@ -71,6 +71,11 @@ def test_layers_fit_a_terminal_and_say_tasks_parents_and_command(affect: Callabl
         assert text in shown
 
 
+def test_one_labelling_without_votes_has_nothing_to_agree_with(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--lake", str(home / "lake"), "agreement", "fer2013"]) == 0
+    assert "no two labellings" in capsys.readouterr().err
+
+
 def test_coverage_counts_what_the_twin_holds(home: Path, affect: Callable[..., str]) -> None:
     (row,) = json.loads(affect("coverage", "--json"))
     samples = Lake(home / "lake").layer("fer2013", "samples").rows
