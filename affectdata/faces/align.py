@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from affectdata.faces.alignments import Alignment, Needs, alignment
 from affectdata.faces.chosen import chosen
+from affectdata.faces.cmcnn import alignment_of
 from affectdata.faces.detectors import FOUND
 from affectdata.faces.disk import DiskNeed, disk_need
 from affectdata.faces.earlier import Earlier
@@ -99,7 +100,7 @@ Progress = Callable[[AlignProgress], None]
 
 def default_detector(name: str) -> str:
     """The detector of an alignment unless another is named: `whole` where no points are needed, else `yunet`."""
-    return "whole" if alignment(name).needs is Needs.NOTHING else "yunet"
+    return "whole" if not name.startswith("cmcnn100") and alignment(name).needs is Needs.NOTHING else "yunet"
 
 
 def align(
@@ -160,7 +161,7 @@ def align(
 
 
 def _plan(lake: Lake, dataset: str, name: str, detector_name: str, options: AlignOptions) -> Plan:
-    target: Alignment = alignment(name)
+    target: Alignment = alignment_of(lake, dataset, name)
     lake.layer(dataset, "samples")
     worker = Crew(lake.root(dataset), target, detector_name, options).worker()
     finder, marker = worker.detector, worker.landmarker

@@ -64,6 +64,120 @@ def similarity_complex(source: ArrayLike, target: ArrayLike) -> Transform:
     return np.array([[a.real, -a.imag, t.real], [a.imag, a.real, t.imag]])
 
 
+def three_point_affine(source: ArrayLike, target: ArrayLike) -> Transform:
+    """The affine map that takes three points exactly onto three; it may shear and stretch, see `anisotropy`.
+
+    Solves M [x y 1]^T = target; alignment.md section 1.
+
+    Raises:
+        DegenerateGeometryError: The source points lie on a line or are not finite.
+    """
+    points, goal = _pairs(source, target)
+    if len(points) != 3 or abs(np.linalg.det(np.column_stack([points, np.ones(3)]))) < np.finfo(np.float32).eps:
+        raise DegenerateGeometryError(
+            "no affine map fits these points", found=f"{points.tolist()}", expected="three points not on a line"
+        )
+    return np.asarray(np.linalg.solve(np.column_stack([points, np.ones(3)]), goal).T, np.float64)
+
+
+ANISOTROPY_LIMIT = 1.5
+"""D alignment.md: a map that stretches one direction more than this times another is flagged."""
+
+
+def anisotropy(transform: ArrayLike) -> float:
+    """Largest over smallest stretch of a transform, 1 for a similarity."""
+    largest, smallest = np.linalg.svd(np.asarray(transform, np.float64)[:, :2], compute_uv=False)
+    return float(largest / smallest) if smallest > 0 else float("inf")
+
+
+def three_points(landmarks: ArrayLike) -> Points:
+    """CMCNN's three points from 68: eye centres (36-41, 42-47) and the mean of the mouth (48-67).
+
+    V thuiar/cmcnn. Args: (..., 68, 2); unknown points NaN. Returns (..., 3, 2), NaN where a needed point is unknown.
+    """
+    points = np.asarray(landmarks, np.float64)
+    parts = [*(list(LANDMARK_PARTS[part]) for part in ("left_eye", "right_eye")), list(range(MOUTH_LEFT, 68))]
+    return np.stack([points[..., part, :].mean(-2) for part in parts], axis=-2)
+
+
+def level_box(points5: ArrayLike, margin: float, size: int) -> Transform:
+    """JAA-Net's map: eyes level, square about the five points, the longer side of their box x margin to the crop.
+
+    V PyTorch-JAANet; alignment.md section 2: scale (size - 1) / (2 half), M = [scale R, scale (half - c)].
+
+    Raises:
+        DegenerateGeometryError: Points that coincide or are not finite.
+    """
+    points, rotation = _levelled(points5)
+    low, high = points.min(0), points.max(0)
+    centre, half = (low + high) / 2, 0.5 * margin * float((high - low).max())
+    scale = (size - 1) / (2 * half)
+    return _affine(scale * rotation, scale * (half - centre))
+
+
+def level_square(points5: ArrayLike, size: int) -> Transform:
+    """Eyes level; the square of side 2 max(eye distance, eye-to-mouth height) centred midway between eyes and mouth.
+
+    V wtomin. The square's edges go to the crop's edges. Mouth: the mean of its corners.
+
+    Raises:
+        DegenerateGeometryError: Points that coincide or are not finite.
+    """
+    points, rotation = _levelled(points5)
+    eyes, mouth = points[:2].mean(0), points[3:].mean(0)
+    half = max(float(points[1, 0] - points[0, 0]), abs(float(mouth[1] - eyes[1])))
+    centre = (eyes + mouth) / 2
+    return compose(box_transform([*(centre - half), *(centre + half)], (size, size)), _affine(rotation, np.zeros(2)))
+
+
+def oriented_quad(points5: ArrayLike) -> Points:
+    """Corners (4, 2) of the FFHQ-style turned square: top left, bottom left, bottom right, top right.
+
+    V LibreFace; Karras et al. 2019; alignment.md section 2.
+    """
+    points, _ = _pairs(points5, points5)
+    eye, eyes, mouth = points[1] - points[0], points[:2].mean(0), points[3:].mean(0)
+    down = mouth - eyes
+    x = eye - down[::-1] * (-1, 1)
+    length = float(np.hypot(*x))
+    if not length:
+        raise DegenerateGeometryError("no turned square fits these points", found=f"{points.tolist()}")
+    x *= max(2.0 * float(np.hypot(*eye)), 1.8 * float(np.hypot(*down))) / length
+    y, centre = x[::-1] * (-1, 1), eyes + 0.1 * down
+    return np.stack([centre - x - y, centre - x + y, centre + x + y, centre + x - y])
+
+
+def oriented(points5: ArrayLike, size: int) -> Transform:
+    """The map of `oriented_quad` onto the edges of a square crop."""
+    edge = size - 0.5
+    return three_point_affine(oriented_quad(points5)[:3], [(-0.5, -0.5), (-0.5, edge), (edge, edge)])
+
+
+def centre_crop(box: ArrayLike, shorter: int, size: int) -> Transform:
+    """A box resized so that its shorter side has `shorter` pixels, of which the central square of `size` is kept."""
+    x1, y1, x2, y2 = np.asarray(box, np.float64)
+    box_transform(box, (size, size))  # refuses a box without area
+    half = min(x2 - x1, y2 - y1) / 2 * size / shorter
+    cx, cy = (x1 + x2) / 2, (y1 + y2) / 2
+    return box_transform([cx - half, cy - half, cx + half, cy + half], (size, size))
+
+
+def picture_box(width: int, height: int) -> NDArray[np.float64]:
+    """The box of a whole picture."""
+    return np.array([-0.5, -0.5, width - 0.5, height - 0.5])
+
+
+def _levelled(points5: ArrayLike) -> tuple[Points, NDArray[np.float64]]:
+    """Points turned about the origin so that the first two are level, and the rotation that does it."""
+    points, _ = _pairs(points5, points5)
+    dx, dy = points[1] - points[0]
+    length = float(np.hypot(dx, dy))
+    if not length:
+        raise DegenerateGeometryError("eyes in one place", found=f"{points[:2].tolist()}", expected="two eyes apart")
+    rotation = np.array([[dx, dy], [-dy, dx]]) / length
+    return points @ rotation.T, rotation
+
+
 def coincide(points: ArrayLike) -> bool:
     """Whether points (n, 2) span nothing: all in one place, or not finite."""
     known = np.asarray(points, np.float64)

@@ -65,6 +65,17 @@ def test_a_point_mapped_into_the_crop_and_back_moves_less_than_a_hundredth_pixel
     assert np.abs(geometry.to_source(geometry.to_crop(source, map_), map_) - source).max() < 0.01
 
 
+def test_the_three_point_map_gives_the_reference_matrix_and_its_anisotropy() -> None:
+    matrix = geometry.three_point_affine([(30, 40), (70, 42), (51, 80)], [(20, 20), (70, 20), (50, 80)])
+    printed = [[1.245186, 0.096277, -21.206675], [-0.077022, 1.540436, -39.306804]]
+    assert matrix == pytest.approx(np.array(printed), abs=1e-5)
+    assert geometry.anisotropy(matrix) == pytest.approx(1.5434 / 1.2476, abs=1e-3)
+    assert geometry.anisotropy(matrix) < geometry.ANISOTROPY_LIMIT < geometry.anisotropy([[3, 0, 0], [0, 1, 0]])
+    assert geometry.anisotropy(MATRIX) == pytest.approx(1)
+    with pytest.raises(geometry.DegenerateGeometryError, match="no affine map"):
+        geometry.three_point_affine([(0, 0), (1, 1), (2, 2)], [(20, 20), (70, 20), (50, 80)])
+
+
 @given(similarities(), similarities(), points(3))
 def test_composing_maps_equals_applying_them_in_turn(outer: np.ndarray, inner: np.ndarray, source: np.ndarray) -> None:
     both = geometry.apply(geometry.compose(outer, inner), source)
