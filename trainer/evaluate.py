@@ -87,7 +87,7 @@ def evaluate(
         if not allow_changed:
             _check_unchanged(run, recipe, lake, name, truth)
         part = parts[name]
-        asked = Asked(name, recipe.protocol_of(name), recipe.protocol.fold, role, tuple(truth), tuple(by), resamples)
+        asked = Asked(name, recipe.protocol_of(name), recipe.fold_of(name), role, tuple(truth), tuple(by), resamples)
         if not len(part) and datasets is None and len(names) > 1:
             continue  # of several datasets that trained together, those without this role are not scored
         samples, lost = scored_samples(

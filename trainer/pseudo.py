@@ -255,7 +255,7 @@ def _reported(lake: Lake, dataset: str, run: Run, protocol: str) -> pa.Array:
     """Samples that the protocol scores for any task, in the run's fold where it has folds."""
     rows = lake.read(dataset, f"protocols/{protocol}", ["sample_id", "task", "role", "fold"])
     folded = rows["fold"].null_count < rows.num_rows
-    fold = run.recipe.protocol.fold if protocol == run.recipe.protocol_of(dataset) else None
+    fold = run.recipe.fold_of(dataset) if protocol == run.recipe.protocol_of(dataset) else None
     if folded and fold is None:
         raise ProtocolError(
             f"protocol {protocol} of {dataset} has folds, and run {run.name} was not trained in one of them",

@@ -84,6 +84,10 @@ class Recipe(Part):
         own = {d.name: d.protocol for d in self.datasets}
         return own.get(dataset) or self.protocol.name
 
+    def fold_of(self, dataset: str) -> int | None:
+        """Fold of the protocol of a dataset; none where the dataset names a protocol of its own."""
+        return self.protocol.fold if self.protocol_of(dataset) == self.protocol.name else None
+
     def replace(self, changes: Mapping[str, object]) -> Recipe:
         """A copy with dotted fields changed, e.g. `{"train.epochs": 3}`; checked like a file.
 
@@ -118,6 +122,22 @@ def load(name: str | Path) -> Recipe:
         UnknownNameError: Neither a recipe of the package nor a file.
         RecipeError: The file is not YAML, or a field is unknown or does not fit; names field, found, expected.
     """
+    return parse(tree_of(name), f"recipe {Path(name).name}")
+
+
+def tree_of(name: str | Path, heirs: tuple[str, ...] = ()) -> object:
+    """What a recipe's file holds, with what it leaves to the recipe that it `extends`.
+
+    `extends: NAME` takes every field from that recipe of the package; a field that is set replaces it, and of nested
+    fields only those that are set. Lists, `options`, `kwargs`, `quota` and `decay` are replaced whole.
+
+    Args:
+        name: Of the package, or a YAML file.
+        heirs: Recipes that extend this one.
+
+    Raises:
+        UnknownNameError, RecipeError: As `load`; or recipes that extend each other in a ring.
+    """
     path = Path(name)
     if path.suffix not in (".yaml", ".yml"):
         path = RECIPES / f"{name}.yaml"
@@ -129,7 +149,25 @@ def load(name: str | Path) -> Recipe:
         raise RecipeError(f"recipe {path}", found="no such file", expected=f"a file, or {', '.join(names())}") from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RecipeError(f"recipe {path} cannot be read", found=str(error)) from None
-    return parse(tree, f"recipe {path.name}")
+    if not isinstance(tree, dict) or "extends" not in tree:
+        return tree
+    parent = str(tree.pop("extends"))
+    if parent in (*heirs, path.stem):
+        raise RecipeError(f"recipe {path.stem}", found=f"extends: {parent}, which extends it", expected="no ring")
+    return _extended(tree_of(parent, (*heirs, path.stem)), tree)
+
+
+WHOLE = ("options", "kwargs", "quota", "decay")
+"""Fields that an heir replaces as a whole: their keys belong together."""
+
+
+def _extended(parent: object, child: object) -> object:
+    if not isinstance(parent, dict) or not isinstance(child, dict):
+        return child
+    merged = dict(parent)
+    for key, value in child.items():
+        merged[key] = value if key in WHOLE else _extended(parent.get(key), value)
+    return merged
 
 
 def parse(tree: object, about: str) -> Recipe:

@@ -129,7 +129,7 @@ def roles_of(recipe: Recipe, lake: Lake, dataset: str) -> Roles:
     ids = who["sample_id"].combine_chunks()
     columns = []
     for task in recipe.tasks.names:
-        named = roles(lake, dataset, recipe.protocol_of(dataset), task=task, fold=recipe.protocol.fold)
+        named = roles(lake, dataset, recipe.protocol_of(dataset), task=task, fold=recipe.fold_of(dataset))
         at = pc.index_in(ids, value_set=named["sample_id"].combine_chunks())
         role = pc.fill_null(named["role"].combine_chunks().take(at), "")
         columns.append(np.asarray(role.to_numpy(zero_copy_only=False), dtype=np.str_))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from manifests.errors import RecipeError, UnknownNameError
+from trainer import recipe as recipes
 from trainer.recipe import Recipe, load, names, parse
 
 
@@ -89,3 +90,29 @@ def test_a_recipe_is_frozen() -> None:
     recipe: Recipe = parse(tree(), "x")
     with pytest.raises(ValueError, match="frozen"):
         recipe.name = "y"
+
+
+def test_a_recipe_that_extends_another_says_only_what_differs(tmp_path: Path) -> None:
+    (tmp_path / "mine.yaml").write_text(
+        "name: mine\nextends: multitask-baseline\nsources: [auto]\ntasks: {va: null, landmarks: {weight: 0.5}}\n"
+    )
+    mine, parent = load(tmp_path / "mine.yaml"), load("multitask-baseline")
+    assert mine.tasks.names == tuple(task for task in parent.tasks.names if task != "va")
+    assert mine.tasks.landmarks is not None
+    assert mine.tasks.landmarks.weight == 0.5
+    assert mine.sources == ("auto",)
+    assert (mine.train, mine.backbone, mine.datasets) == (parent.train, parent.backbone, parent.datasets)
+
+
+def test_recipes_that_extend_each_other_in_a_ring_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(recipes, "RECIPES", tmp_path)
+    (tmp_path / "a.yaml").write_text("name: a\nextends: b\n")
+    (tmp_path / "b.yaml").write_text("name: b\nextends: a\n")
+    with pytest.raises(RecipeError, match="ring"):
+        load("a")
+
+
+def test_a_fold_is_of_the_recipe_s_protocol_alone() -> None:
+    datasets = [{"name": "ckplus"}, {"name": "w300", "protocol": "full"}]
+    recipe = parse(tree(datasets=datasets, protocol={"name": "ten-fold-last3", "fold": 3}), "x")
+    assert (recipe.fold_of("ckplus"), recipe.fold_of("w300")) == (3, None)
