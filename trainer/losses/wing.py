@@ -20,24 +20,30 @@ class WingLoss(MaskedLoss):
     Args:
         width: w, pixels, > 0.
         curvature: eps, pixels, > 0.
+        scale: What errors are multiplied with before anything else, > 0: 100 / 224 takes a 224-pixel picture for the
+            100-pixel one that width and curvature are meant for (C4 [D]).
         reduction: See `Reduction`.
     """
 
     name = "wing"
     fits = frozenset({"points"})
 
-    def __init__(self, *, width: float = 10.0, curvature: float = 2.0, reduction: str = Reduction.CELLS) -> None:
+    def __init__(
+        self, *, width: float = 10.0, curvature: float = 2.0, scale: float = 1.0, reduction: str = Reduction.CELLS
+    ) -> None:
         super().__init__()
-        if width <= 0 or curvature <= 0:
+        if min(width, curvature, scale) <= 0:
             raise RecipeError(
-                "width and curvature of the loss wing", found=f"{width}, {curvature}", expected="both > 0"
+                "width, curvature and scale of the loss wing",
+                found=f"{width}, {curvature}, {scale}",
+                expected="all > 0",
             )
-        self.width, self.curvature = width, curvature
+        self.width, self.curvature, self.scale = width, curvature, scale
         self.reduction = Reduction(reduction)
 
     def forward(self, output: Tensor, labels: Labels) -> Tensor:
         """Scalar loss; `labels.mask` is [B, J]."""
-        error = (output.float() - known(labels.target, labels.mask)).abs()
+        error = self.scale * (output.float() - known(labels.target, labels.mask)).abs()
         offset = self.width - self.width * math.log1p(self.width / self.curvature)
         near = self.width * torch.log1p(error / self.curvature)
         loss = torch.where(error < self.width, near, error - offset)

@@ -61,3 +61,8 @@ def test_the_wing_loss_starts_with_the_slope_width_over_curvature() -> None:
     WingLoss()(output, Labels(torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool))).backward()
     assert output.grad is not None
     assert output.grad.item() == pytest.approx(5, rel=1e-5)
+
+
+def test_the_wing_loss_of_a_larger_picture_can_be_that_of_the_smaller() -> None:
+    labels = Labels(torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool))
+    assert WingLoss(scale=100 / 224)(torch.tensor([[2.24]]), labels).item() == pytest.approx(4.054651, abs=2e-6)
