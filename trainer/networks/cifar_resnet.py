@@ -32,6 +32,8 @@ class CifarResNetOptions(Part):
     """6 n + 2 layers: 20, 32, 44, 56, 110, ..."""
     width: int = Field(default=16, ge=1)
     """Channels of the first stage; the second has twice, the third four times as many."""
+    side: int = Field(default=32, ge=8)
+    """Pictures larger than this are first averaged to it, pixels: crops of 96 are 32 means of 3 x 3."""
     shortcut: Shortcut = Shortcut.ZERO_PAD
     """zero_pad: every second pixel and channels of zeros; projection: a 1 x 1 convolution."""
     pre_activation: bool = False
@@ -60,7 +62,7 @@ class CifarResNet(Trunk):
         super().__init__(picture, options)
         width, pre = options.width, options.pre_activation
         self.num_features = 4 * width
-        self.pre_activation = pre
+        self.pre_activation, self.side = pre, options.side
         self.conv1 = _conv(picture[0], width)
         self.bn1 = nn.BatchNorm2d(4 * width if pre else width)
         blocks = (options.depth - 2) // 6
@@ -73,6 +75,8 @@ class CifarResNet(Trunk):
 
     def forward(self, pictures: Tensor) -> Tensor:
         """Features [B, 4 width]: the mean of the last map."""
+        if max(pictures.shape[2:]) > self.side:
+            pictures = functional.interpolate(pictures, size=(self.side, self.side), mode="area")
         maps: Tensor = self.conv1(pictures)
         if not self.pre_activation:
             maps = functional.relu(self.bn1(maps))

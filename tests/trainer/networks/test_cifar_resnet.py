@@ -36,6 +36,12 @@ def test_its_stages_halve_the_picture_and_end_in_64_features() -> None:
     assert sides == [(16, 32, 32), (32, 16, 16), (64, 8, 8)]
 
 
+def test_larger_crops_are_averaged_to_the_size_of_the_paper() -> None:
+    backbone = build_backbone(BackboneSpec("cifar_resnet", kwargs={"depth": 8}), (3, 96, 96)).eval()
+    small = torch.randn(1, 3, 32, 32)
+    torch.testing.assert_close(backbone(small.repeat_interleave(3, 2).repeat_interleave(3, 3)), backbone(small))
+
+
 def test_a_padded_shortcut_keeps_every_second_pixel_between_zeros() -> None:
     maps = torch.arange(32.0).reshape(1, 2, 4, 4)
     out = ZeroPad(2)(maps)
