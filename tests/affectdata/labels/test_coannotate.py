@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from affectdata.labels.coannotate import Settings, co_annotate, mix_warnings
@@ -27,17 +29,23 @@ AU_NAMES = [au_column(au) for au in SPACE]
 LABELS = ["expression", *AU_NAMES]
 
 
+def labels_of(expressions: list[str | None], aus: np.ndarray, dataset: str = "toy") -> pa.Table:
+    """Rows of one source: an expression and AU cells [N, 17] (-1 unknown) per sample."""
+    ids = [f"{dataset}/{n:03d}" for n in range(len(expressions))]
+    cells = {name: pa.array(aus[:, i], pa.int8(), mask=aus[:, i] < 0) for i, name in enumerate(AU_NAMES)}
+    return pa.table({"sample_id": ids, "expression": pa.array(expressions, pa.string())} | cells)
+
+
 def publish(lake: Lake, expressions: list[str | None], aus: np.ndarray, dataset: str = "toy") -> None:
     """One sample per expression, with AU cells [N, 17] (-1 unknown); every third person is the same."""
-    ids = [f"{dataset}/{n:03d}" for n in range(len(expressions))]
-    people = [f"p{n % 3}" for n in range(len(ids))]
-    labels = {"sample_id": ids, "expression": pa.array(expressions, pa.string())}
-    labels |= {name: pa.array(aus[:, i], pa.int8(), mask=aus[:, i] < 0) for i, name in enumerate(AU_NAMES)}
+    labels = labels_of(expressions, aus, dataset)
+    people = [f"p{n % 3}" for n in range(len(expressions))]
     with lake.publish(dataset, command="test") as step:
-        samples = pa.table({"sample_id": ids, "dataset": [dataset] * len(ids), "subject_id": people})
+        samples = {"sample_id": labels["sample_id"], "dataset": [dataset] * len(people), "subject_id": people}
         # As an ingest does: the fingerprint is that of what was read.
-        step.write("samples", "", samples, LayerFacts(fingerprint=hashlib.sha256(repr(labels).encode()).hexdigest()))
-        step.write("labels", "human", pa.table(labels), parents=["samples"])
+        digest = hashlib.sha256(repr(labels.to_pylist()).encode()).hexdigest()
+        step.write("samples", "", pa.table(samples), LayerFacts(fingerprint=digest))
+        step.write("labels", "human", labels, parents=["samples"])
 
 
 def hard(**options: object) -> Settings:
@@ -103,36 +111,67 @@ def manifest(lake: Lake, *sources: str) -> pa.Table:
     return manifest_table(lake, None, ["sample_id", *LABELS], sources=sources)
 
 
-cells = st.integers(1, 8).flatmap(
-    lambda n: st.tuples(
-        st.lists(st.sampled_from([None, "neutral", *BASIC]), min_size=n, max_size=n),
-        st.lists(st.lists(st.sampled_from([-1, 0, 1]), min_size=17, max_size=17), min_size=n, max_size=n),
-    )
+Said = tuple[list[str | None], list[list[int]]]
+"""Expressions [N] and AU cells [N][17] of one source, -1 unknown."""
+
+said_by_sources = st.integers(1, 5).flatmap(
+    lambda n: st.dictionaries(
+        st.sampled_from(["human", "human-again", "auto", "teacher-a"]),
+        st.tuples(
+            st.lists(st.sampled_from([None, "neutral", *BASIC]), min_size=n, max_size=n),
+            st.lists(st.lists(st.sampled_from([-1, 0, 1]), min_size=17, max_size=17), min_size=n, max_size=n),
+        ),
+        min_size=1,
+    ).map(lambda said: {"human": ([None] * n, [[-1] * 17] * n)} | said)
 )
+random_lakes = st.dictionaries(st.sampled_from(["one", "two"]), said_by_sources, min_size=1)
 
 
-@settings(max_examples=8, deadline=None)
-@given(said=cells, mode=st.sampled_from(["hard", "soft"]))
-def test_no_cell_that_a_human_labelled_is_touched_and_dropping_the_layer_undoes_it(
-    said: tuple[list[str | None], list[list[int]]], mode: str, tmp_path_factory: pytest.TempPathFactory
+def publish_all(lake: Lake, dataset: str, said: dict[str, Said]) -> None:
+    with lake.publish(dataset, command="test") as step:
+        tables = {source: labels_of(text, np.array(aus, np.int8), dataset) for source, (text, aus) in said.items()}
+        ids = tables["human"]["sample_id"]
+        step.write("samples", "", pa.table({"sample_id": ids, "dataset": [dataset] * len(ids)}))
+        for source, table in tables.items():
+            step.write("labels", source, table, parents=["samples"])
+
+
+@settings(max_examples=5, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+@given(
+    world=random_lakes,
+    table=st.sampled_from(["du2014", "emfacs", "affwild2"]),
+    mode=st.sampled_from(["hard", "soft"]),
+    order=st.permutations(["human", "human-again", "auto", "teacher-a"]),
+)
+def test_no_cell_that_a_human_or_another_source_labelled_is_touched_and_dropping_the_layer_undoes_it(
+    world: dict[str, dict[str, Said]],
+    table: str,
+    mode: Literal["hard", "soft"],
+    order: list[str],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     lake = Lake(tmp_path_factory.mktemp("co") / "lake", create=True)
-    publish(lake, said[0], np.array(said[1], np.int8))
-    before = manifest(lake, "human")
-    ours = hard(mode=mode)
-    co_annotate(lake, "toy", ours)
-    with_co = manifest(lake, "human", ours.source)
+    for dataset, said in world.items():
+        publish_all(lake, dataset, said)
+    sources = [source for source in order if any(source in said for said in world.values())]
+    before = manifest(lake, *sources)
+    ours = Settings(Rule(relatedness(table), SPACE), mode=mode, sources=tuple(sources))
+    for dataset, said in world.items():
+        own = [source for source in sources if source in said]
+        co_annotate(lake, dataset, replace(ours, sources=tuple(own)))
+        layer = {row["sample_id"]: row for row in lake.read(dataset, f"labels/{ours.source}").to_pylist()}
+        for source in said:
+            for row in lake.read(dataset, f"labels/{source}").to_pylist():
+                co = layer.get(row["sample_id"], {})
+                assert not any(co.get(name) is not None and row[name] is not None for name in TASK_COLUMNS["au"])
+                assert co.get("expression") is None or row["expression"] is None
+    with_co = manifest(lake, *sources, ours.source)
     for name in LABELS:
         for old, new in zip(before[name].to_pylist(), with_co[name].to_pylist(), strict=True):
             assert old is None or old == new
-    layer = lake.read("toy", f"labels/{ours.source}")
-    human = {row["sample_id"]: row for row in lake.read("toy", "labels/human").to_pylist()}
-    for row in layer.to_pylist():
-        assert not any(row[n] is not None and human[row["sample_id"]][n] is not None for n in TASK_COLUMNS["au"])
-        assert row["expression"] is None or human[row["sample_id"]]["expression"] is None
-    with lake.publish("toy", command="test") as step:
-        step.drop(f"labels/{ours.source}")
-    assert manifest(lake, "human").equals(before)
+    for dataset in world:
+        lake.drop(dataset, f"labels/{ours.source}")
+    assert manifest(lake, *sources).equals(before)
 
 
 def test_the_same_lake_gives_the_same_bytes_and_a_new_ingest_makes_the_layer_stale(lake: Lake) -> None:
