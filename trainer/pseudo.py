@@ -181,6 +181,12 @@ def _check_cuts(runs: Sequence[Run], request: Request) -> None:
 
 def _tasks(runs: Sequence[Run], request: Request) -> tuple[str, ...]:
     offered = tuple(task for task in TEACHABLE if any(task in run.recipe.tasks.names for run in runs))
+    if not offered:
+        raise RunError(
+            f"{', '.join(run.name for run in runs)}: nothing to teach",
+            found=f"tasks {', '.join(name for run in runs for name in run.recipe.tasks.names)}",
+            expected=f"a run with one of {', '.join(TEACHABLE)}",
+        )
     for task in request.tasks:
         if task not in offered:
             raise UnknownNameError(f"task of {', '.join(run.name for run in runs)}", task, offered)

@@ -29,7 +29,7 @@ from trainer.data import Samples, keys_of
 from trainer.evaluate import load_network, predict
 from trainer.fit import SCORE_BATCH, Machine
 from trainer.predictions import Predictions
-from trainer.run import WEIGHTS, Run
+from trainer.run import METRICS, WEIGHTS, Run
 from trainer.targets import Targets
 
 Progress = Callable[[str, int, int], None]
@@ -91,6 +91,7 @@ class Teacher:
         for piece in pieces:
             samples = _samples_of(candidates, store, row, piece)
             made = self.predict(samples).at(np.arange(len(samples)) < len(piece))
+            _check_numbers(self.run, made)
             self._keep(dataset, names.take(pa.array(piece)), made)
             done += len(piece)
             if progress:
@@ -135,6 +136,20 @@ def checkpoint(run: Run) -> str:
         raise RunError(
             f"run {run.path} has no weights", found=str(error), expected=WEIGHTS, then="affect train makes them"
         ) from None
+
+
+def _check_numbers(run: Run, made: Predictions) -> None:
+    """Refuse a teacher that says NaN before anything of it is kept."""
+    for task in TEACHABLE:
+        values = getattr(made, task)
+        if values is not None and not np.isfinite(values).all():
+            bad = ~np.isfinite(values.reshape(len(values), -1)).all(1)
+            raise RunError(
+                f"run {run.path} predicts {task} that are no numbers",
+                found=f"NaN or infinity for {bad.sum():,} of {len(bad):,} pictures",
+                expected="finite predictions",
+                then=f"look at its losses in {METRICS}; train it again",
+            )
 
 
 def _picture_names(candidates: pa.Table, store: CropStore, row: npt.NDArray[np.int64]) -> pa.Array:

@@ -4,31 +4,40 @@ from __future__ import annotations
 
 import hashlib
 import json
+import multiprocessing
 import os
 import pickle
+import random
 import shutil
 import signal
-import subprocess
-import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+import torch
+from safetensors.torch import load_file, save_file
 
 from affectdata.labels.coannotate import Settings, co_annotate
 from affectdata.labels.coannotation import Rule
 from affectdata.labels.known import known_layers
 from affectdata.labels.relatedness import relatedness
 from affectdata.labels.teacher import TeacherRule
+from cli.errors import run as command
 from manifests.errors import LakeError, ProtocolError, RunError, StaleLayerError, UnknownNameError
+from manifests.killpoints import POINTS
 from manifests.lake import Lake
 from manifests.layer import LayerFacts
 from manifests.query import manifest_table
 from manifests.vocabulary import AU_SPACES
 from trainer import evaluate as evaluation
+from trainer import teacher as teaching
 from trainer.fit import Machine, train
 from trainer.pseudo import Request, pseudo_label
 from trainer.recipe import parse
@@ -350,53 +359,180 @@ def test_shards_together_give_the_bytes_of_one_run(lake: Lake, run: Run, monkeyp
     assert digest(lake) == wanted
 
 
-KILLED = """
-import sys
-from manifests.lake import Lake
-from trainer import teacher
-from trainer.pseudo import Request, pseudo_label
-from trainer.run import Run
-import torch
-torch.set_num_threads(1)
-teacher.CHUNK = 16
-pseudo_label([teacher.Teacher(Run(sys.argv[2]), Lake(sys.argv[1]), "cpu")], "toy", Request(calibrated=False))
-"""
+REACHED = [name for name in POINTS if not name.startswith(("chunk", "manifest"))]
+"""The named points that pseudo-labelling passes: all but those of align and of the manifest's cache."""
+
+FORKS = multiprocessing.get_context("forkserver")
+"""Processes to be killed are forks of one that has imported everything: a kill falls on the work, and costs little."""
 
 
-@pytest.mark.parametrize("point", ["predictions-written", "predictions-renamed", "layer-written", "dataset-swapped"])
-def test_a_killed_run_goes_on_and_ends_with_the_same_bytes(lake: Lake, run: Run, point: str, tmp_path: Path) -> None:
-    shutil.copytree(lake.home, tmp_path / "other", symlinks=True)
-    other = Lake(tmp_path / "other")
-    label(run, other, calibrated=False)
-    arguments = [sys.executable, "-c", KILLED, str(lake.home), str(run.path)]
-    dead = subprocess.run(arguments, env=os.environ | {"AFFECT_KILL_AT": point}, capture_output=True, check=False)
-    assert dead.returncode == -signal.SIGKILL
-    assert Lake(lake.home).datasets() == ["toy"]
-    label(run, Lake(lake.home), calibrated=False)
-    assert digest(Lake(lake.home)) == digest(other)
+def label_in_small_parts(lake: Path, run: Path, point: str) -> None:
+    """What a killed process does; dies at `point`."""
+    os.environ["AFFECT_KILL_AT"] = point
+    torch.set_num_threads(1)
+    teaching.CHUNK = 16
+    label(Run(run), Lake(lake), calibrated=False)
 
 
-def test_bad_teachers_are_refused_once_and_clearly(lake: Lake, run: Run, tmp_path: Path) -> None:
-    with pytest.raises(UnknownNameError, match="compound"):
+def started(lake: Lake, run: Run, point: str = "") -> BaseProcess:
+    FORKS.set_forkserver_preload([__name__])
+    process = FORKS.Process(target=label_in_small_parts, args=(lake.home, run.path, point))
+    process.start()
+    return process
+
+
+def ended(process: BaseProcess) -> int | None:
+    process.join(60)
+    return process.exitcode
+
+
+def published(lake: Lake) -> dict[str, bytes]:
+    """Bytes of everything that a reader of the lake can see."""
+    folder = (lake.home / "toy").resolve()
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@dataclass(frozen=True)
+class Uninterrupted:
+    """What is there before and after a run that nobody kills, and how long it takes."""
+
+    before: dict[str, bytes]
+    after: dict[str, bytes]
+    seconds: float
+
+
+@pytest.fixture
+def uninterrupted(trained: tuple[Path, Path], tmp_path: Path) -> Uninterrupted:
+    other = Lake(shutil.copytree(trained[0], tmp_path / "uninterrupted", symlinks=True))
+    before, run = published(other), Run(trained[1])
+    assert ended(started(Lake(shutil.copytree(trained[0], tmp_path / "warm", symlinks=True)), run)) == 0
+    begun = time.monotonic()
+    assert ended(started(other, run)) == 0
+    return Uninterrupted(before, published(other), time.monotonic() - begun)
+
+
+def check_after_kill(lake: Lake, run: Run, uninterrupted: Uninterrupted) -> None:
+    """It opens, holds the old generation or the new one, and the same command again ends as if nothing had been."""
+    opened = Lake(lake.home)
+    assert opened.datasets() == ["toy"]
+    assert not any(layer.stale for layer in opened.layers())
+    assert published(opened) in (uninterrupted.before, uninterrupted.after)
+    label(run, opened, calibrated=False)
+    assert published(Lake(lake.home)) == uninterrupted.after
+
+
+def test_a_run_killed_at_any_named_point_goes_on_and_ends_with_the_same_bytes(
+    trained: tuple[Path, Path], uninterrupted: Uninterrupted, tmp_path: Path
+) -> None:
+    run, dead = Run(trained[1]), []
+    for point in POINTS:
+        lake = Lake(shutil.copytree(trained[0], tmp_path / point, symlinks=True))
+        code = ended(started(lake, run, point))
+        assert code in (0, -signal.SIGKILL), point
+        dead += [point] if code else []
+        check_after_kill(lake, run, uninterrupted)
+    assert dead == REACHED
+
+
+def test_a_run_killed_at_a_random_moment_goes_on_and_ends_with_the_same_bytes(
+    trained: tuple[Path, Path], uninterrupted: Uninterrupted, tmp_path: Path
+) -> None:
+    """Twenty are in benchmarks/kills_of_teachers.py."""
+    run, draw = Run(trained[1]), random.Random(0)
+    for moment in range(4):
+        lake = Lake(shutil.copytree(trained[0], tmp_path / f"{moment}", symlinks=True))
+        process = started(lake, run)
+        process.join(draw.uniform(0, uninterrupted.seconds))
+        process.kill()
+        assert ended(process) in (0, -signal.SIGKILL)
+        check_after_kill(lake, run, uninterrupted)
+
+
+class Bomb:
+    """Runs code where somebody unpickles it."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, (f"touch {self.mark}",)
+
+
+def without_weights(run: Path) -> None:
+    (run / WEIGHTS).unlink()
+
+
+def with_half_its_weights(run: Path) -> None:
+    whole = (run / WEIGHTS).read_bytes()
+    (run / WEIGHTS).write_bytes(whole[: len(whole) // 2])
+
+
+def with_a_pickle(run: Path) -> None:
+    (run / WEIGHTS).write_bytes(pickle.dumps(Bomb(run / "exploded")))
+
+
+def with_a_torch_checkpoint(run: Path) -> None:
+    torch.save({"state_dict": Bomb(run / "exploded")}, run / WEIGHTS)
+
+
+def with_weights_of_other_tasks(run: Path) -> None:
+    weights = load_file(run / WEIGHTS)
+    save_file({name: value for name, value in weights.items() if "landmarks" not in name}, run / WEIGHTS)
+
+
+def with_weights_that_are_no_numbers(run: Path) -> None:
+    weights = load_file(run / WEIGHTS)
+    save_file({n: v * float("nan") if v.is_floating_point() else v for n, v in weights.items()}, run / WEIGHTS)
+
+
+def with_other_input(run: Path) -> None:
+    facts = json.loads((run / "facts.json").read_text()) | {"crop": [48, 48, 1]}
+    (run / "facts.json").write_text(json.dumps(facts))
+
+
+def with_nothing_to_teach(run: Path) -> None:
+    tasks = {"tasks": {"compound": {}}}
+    (run / "recipe.yaml").write_text(Run(run).recipe.replace(tasks).to_yaml())
+
+
+def still_training(run: Path) -> None:
+    facts = json.loads((run / "facts.json").read_text()) | {"state": "training"}
+    (run / "facts.json").write_text(json.dumps(facts))
+
+
+BAD_TEACHERS = {
+    without_weights: "has no weights",
+    with_half_its_weights: "do not load",
+    with_a_pickle: "do not load",
+    with_a_torch_checkpoint: "do not load",
+    with_weights_of_other_tasks: "do not load",
+    with_weights_that_are_no_numbers: "no numbers",
+    with_other_input: "takes other crops",
+    with_nothing_to_teach: "nothing to teach",
+    still_training: "is not finished",
+}
+
+
+@pytest.mark.parametrize("bad", BAD_TEACHERS, ids=lambda bad: bad.__name__)
+def test_a_bad_teacher_is_one_refusal_and_no_label(
+    lake: Lake, run: Run, bad: Callable[[Path], None], capfd: pytest.CaptureFixture[str]
+) -> None:
+    bad(run.path)
+    words = ["--lake", str(lake.home), "pseudo-label", "toy", "--teacher", str(run.path), "--device", "cpu"]
+    assert command([*words, "--no-calibration"]) == RunError.exit_code
+    said = capfd.readouterr()
+    assert BAD_TEACHERS[bad] in said.err
+    assert "found:" in said.err
+    assert "Traceback" not in said.err
+    assert not lake.has("toy", "labels/teacher-toy")
+    assert not list((lake.cache / "predictions").rglob("*.parquet"))
+    assert not (run.path / "exploded").exists()
+
+
+def test_a_task_that_the_teacher_lacks_is_refused_with_those_it_has(lake: Lake, run: Run) -> None:
+    with pytest.raises(UnknownNameError, match="compound") as error:
         label(run, lake, tasks=("compound",))
-    small = shutil.copytree(run.path, tmp_path / "small")
-    facts = json.loads((small / "facts.json").read_text()) | {"crop": [48, 48, 1]}
-    (small / "facts.json").write_text(json.dumps(facts))
-    with pytest.raises(RunError, match="takes other crops"):
-        label(Run(small), lake)
-    bomb = shutil.copytree(run.path, tmp_path / "bomb")
-
-    class Bomb:
-        def __reduce__(self) -> tuple[object, tuple[str]]:
-            return os.system, (f"touch {tmp_path}/exploded",)
-
-    (bomb / WEIGHTS).write_bytes(pickle.dumps(Bomb()))
-    with pytest.raises(RunError, match="do not load"):
-        label(Run(bomb), lake)
-    assert not (tmp_path / "exploded").exists()
-    (bomb / WEIGHTS).unlink()
-    with pytest.raises(RunError, match="no weights"):
-        label(Run(bomb), lake)
+    assert "expression, va, au, landmarks" in error.value.expected
 
 
 def test_two_teachers_are_averaged_and_must_fit(lake: Lake, run: Run, tmp_path: Path) -> None:
