@@ -84,10 +84,19 @@ ANISOTROPY_LIMIT = 1.5
 """D alignment.md: a map that stretches one direction more than this times another is flagged."""
 
 
-def anisotropy(transform: ArrayLike) -> float:
-    """Largest over smallest stretch of a transform, 1 for a similarity."""
-    largest, smallest = np.linalg.svd(np.asarray(transform, np.float64)[:, :2], compute_uv=False)
-    return float(largest / smallest) if smallest > 0 else float("inf")
+def stretches(transform: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Largest and smallest stretch of transforms (..., 2, 3): their singular values, crop pixels per source pixel."""
+    m = np.asarray(transform, np.float64)
+    a, b, c, d = m[..., 0, 0], m[..., 0, 1], m[..., 1, 0], m[..., 1, 1]
+    mean, half = np.hypot(a + d, c - b) / 2, np.hypot(a - d, c + b) / 2
+    return np.asarray(mean + half), np.asarray(abs(mean - half))
+
+
+def anisotropy(transform: ArrayLike) -> NDArray[np.float64]:
+    """Largest over smallest stretch of transforms (..., 2, 3), 1 for a similarity; inf where one is 0."""
+    largest, smallest = stretches(transform)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return np.asarray(np.where(smallest > 0, largest / smallest, np.inf), np.float64)
 
 
 def three_points(landmarks: ArrayLike) -> Points:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
 from affectdata.faces import geometry
@@ -10,6 +12,12 @@ from affectdata.faces.geometry import Transform
 
 _MARGIN = 2
 """Source pixels kept around a crop, in crop pixels: bilinear sampling reaches one pixel further."""
+
+_BORNE = 0.1
+"""Share of a pixel that a crop may shrink without averaging."""
+
+_MOST = 8
+"""Times that a crop is cut out larger at most: a face so squeezed is none, and memory is bounded."""
 
 
 def resized(image: Image, size: tuple[int, int]) -> Image:
@@ -33,7 +41,8 @@ def warped(image: Image, transform: Transform, size: tuple[int, int], border: in
 
     When the transform shrinks, the part of the picture that the crop needs is first shrunk by area averaging, and
     the transform is composed with the inverse of that resize: every source pixel counts, and points still land
-    where the transform says.
+    where the transform says. It is shrunk by the larger stretch only; what the transform shrinks further along
+    another direction is cut out larger and averaged down.
 
     Args:
         image: (H, W) or (H, W, 3).
@@ -46,19 +55,32 @@ def warped(image: Image, transform: Transform, size: tuple[int, int], border: in
     """
     import cv2
 
-    scale = geometry.scale(transform)
-    if scale < 1:
-        image, shift = _needed_part(image, transform, size, scale)
+    largest, smallest = (float(stretch) for stretch in geometry.stretches(transform))
+    if largest < 1:
+        image, shift = _needed_part(image, transform, size, largest)
         height, width = image.shape[:2]
-        small = (max(1, round(width * scale)), max(1, round(height * scale)))
+        small = (max(1, round(width * largest)), max(1, round(height * largest)))
         shrink = geometry.resize_transform((width, height), small)
         transform = geometry.compose(transform, geometry.inverse(geometry.compose(shrink, shift)))
         image = resized(image, small)
-    value = (border, border, border)
+    further = _times_larger(min(largest, 1.0), smallest)
+    cut = (size[0] * further, size[1] * further)
     result: Image = cv2.warpAffine(
-        image, transform, size, flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=value
+        image,
+        geometry.compose(geometry.resize_transform(size, cut), transform),
+        cut,
+        flags=cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_CONSTANT,
+        borderValue=(border, border, border),
     )
-    return result
+    return resized(result, size)
+
+
+def _times_larger(along: float, across: float) -> int:
+    """How many times larger a crop is cut out so that no direction is shrunk more than bilinear sampling bears."""
+    if across * _MOST <= along:
+        return _MOST
+    return math.ceil(along / across - _BORNE)
 
 
 def _needed_part(image: Image, transform: Transform, size: tuple[int, int], scale: float) -> tuple[Image, Transform]:

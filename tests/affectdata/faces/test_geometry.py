@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
 
 from affectdata.faces import geometry
 from affectdata.faces.alignments import ARCFACE_112
@@ -133,3 +134,10 @@ def test_the_outside_share_counts_the_pixels_beyond_the_picture() -> None:
     assert geometry.outside_share(shifted, (100, 50), (100, 50)) == pytest.approx(0.1)
     assert geometry.outside_share(np.eye(3)[:2], (100, 50), (100, 50)) == 0
     assert geometry.outside_share(np.array([[1.0, 0, 500], [0, 1, 0]]), (100, 50), (100, 50)) == 1
+
+
+@given(arrays(np.float64, (3, 2, 3), elements=st.floats(-50, 50)))
+def test_stretches_are_the_singular_values(transforms: np.ndarray) -> None:
+    largest, smallest = geometry.stretches(transforms)
+    expected = np.linalg.svd(transforms[..., :2], compute_uv=False)
+    assert np.stack([largest, smallest], -1) == pytest.approx(expected, abs=1e-9)

@@ -77,3 +77,25 @@ def test_a_crop_beside_the_picture_is_all_border() -> None:
 def test_the_same_size_keeps_every_pixel() -> None:
     image = np.random.default_rng(0).integers(0, 256, (48, 48, 3), np.uint8)
     assert (resized(image, (48, 48)) == image).all()
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.floats(4, 30), st.floats(1, 7), st.floats(-np.pi, np.pi), st.floats(-np.pi, np.pi))
+def test_a_fine_checkerboard_becomes_even_grey_however_it_is_shrunk_and_stretched(
+    shrink: float, stretch: float, before: float, after: float
+) -> None:
+    def turned(angle: float) -> np.ndarray:
+        return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+    image = (np.indices((700, 700)).sum(0) % 2 * 255).astype(np.uint8)
+    linear = turned(after) @ np.diag([1 / shrink, 1 / shrink / stretch]) @ turned(before)
+    transform = np.column_stack([linear, 16 - linear @ (350, 350)])
+    crop = warped(image, transform, (33, 33), border=128).astype(float)
+    assert np.abs(crop - 127.5).max() < 12
+
+
+def test_a_direction_that_is_shrunk_alone_is_averaged_too() -> None:
+    stripes = np.repeat((np.arange(640) % 2 * 255).astype(np.uint8)[None], 64, axis=0)
+    for squeeze in (2, 4):
+        crop = warped(stripes, np.array([[1 / squeeze, 0, (1 / squeeze - 1) / 2], [0, 1, 0]]), (100, 40))
+        assert np.abs(crop[2:, 2:].astype(float) - 127.5).max() < 3
