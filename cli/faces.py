@@ -44,7 +44,7 @@ def align(
         typer.Option(
             "--detector",
             metavar="NAME",
-            help="dataset (its own points), yunet, or whole (the picture as it is).",
+            help="dataset (its own points), yunet, sfd (boxes), or whole (the picture as it is).",
             show_default="yunet; whole for resize<n>",
         ),
     ] = None,

@@ -150,7 +150,7 @@ def _worker(run: Run, root: Path, target: Alignment, asked: Asked) -> Worker:
     options = AlignOptions(no_face=asked.no_face, landmarks=asked.landmarks).checked()
     device = Machine(device=asked.device).accelerator
     finder = detector(name, DetectorSettings(options.max_side, options.score, device=device))
-    marker = landmarker(asked.landmarks, LandmarkerSettings(device=device)) if asked.landmarks else None
+    marker = landmarker(asked.landmarks, LandmarkerSettings(device, name)) if asked.landmarks else None
     return Worker(root, finder, marker, target, run.facts.crop[2], asked.no_face)
 
 

@@ -101,7 +101,7 @@ class BatchDetector(Detector, Protocol):
     """A detector whose network runs on a device: many pictures at once are faster than one after another."""
 
     def find_all(self, images: Sequence[Image], hints: Sequence[Hint]) -> list[Detection]:
-        """As `find` on each; pictures of equal size share a batch. Called from one thread."""
+        """As `find` on each; pictures of equal size share a batch. Called from several threads at once."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class DatasetDetector:
         return Detection(FOUND, 1, "as the dataset says", Face(hint.box, hint.points, None, hint.landmarks))
 
 
-DETECTORS = ("dataset", "whole", "yunet")
+DETECTORS = ("dataset", "sfd", "whole", "yunet")
 
 
 def detector(name: str, settings: DetectorSettings) -> Detector:
@@ -150,6 +150,10 @@ def detector(name: str, settings: DetectorSettings) -> Detector:
         from affectdata.faces.yunet import YuNet
 
         return YuNet(settings)
+    if name == "sfd":
+        from affectdata.faces.sfd import Sfd
+
+        return Sfd(settings)
     raise UnknownNameError("detector", name, DETECTORS)
 
 

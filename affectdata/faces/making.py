@@ -72,7 +72,8 @@ class Crew:
         """
         o = self.options
         finder = detector(self.detector, DetectorSettings(o.max_side, o.score, device=o.device))
-        marker = landmarker(o.landmarks, LandmarkerSettings(device=o.device)) if o.landmarks else None
+        asked = LandmarkerSettings(device=o.device, detector=self.detector)
+        marker = landmarker(o.landmarks, asked) if o.landmarks else None
         return Worker(self.root, finder, marker, self.alignment, o.channels, o.no_face, o.quality)
 
 

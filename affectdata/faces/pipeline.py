@@ -95,7 +95,7 @@ class Pipeline:
         return Part(items, part.last)
 
     def _look(self, part: Part) -> _Seen:
-        return _Seen([self._worker.look(item) for item in part.samples], part.last)
+        return _Seen(list(self._worker.look_all(part.samples)), part.last)
 
     def _batches(self, parts: Iterable[_Seen]) -> Iterator[_Seen]:
         """The same samples in order, cut anew where a batch of windows is full or a chunk ends."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from affectdata.faces import geometry
 from affectdata.faces.alignments import Alignment, Needs
-from affectdata.faces.detectors import FOUND, Detection, Detector, Face, Hint, Image
+from affectdata.faces.detectors import FOUND, BatchDetector, Detection, Detector, Face, Hint, Image
 from affectdata.faces.geometry import DegenerateGeometryError, Points, Transform
 from affectdata.faces.landmarkers import Landmarker, Window
 from affectdata.faces.measures import Measures, measures
@@ -28,6 +29,10 @@ BOX_COLUMNS = ("box_x1", "box_y1", "box_x2", "box_y2")
 
 NO_FACE_POLICIES = ("skip", "box", "centre")
 """What to do where no face is found: no crop; the square about the dataset's box; the picture's centre square."""
+
+
+_PIXELS = 1 << 25
+"""Pixels of pictures that wait together for a detector that takes several; one picture may have more."""
 
 
 @dataclass(frozen=True)
@@ -156,8 +161,40 @@ class Worker:
         except MediaError as error:
             return error
 
-    def look(self, item: Item) -> Looked:
-        """Decode, find the face, cut it out if nothing else is needed for that."""
+    def look_all(self, items: Sequence[Item]) -> Iterator[Looked]:
+        """As `look` on each; a detector that takes batches is given the pictures of neighbours together."""
+        if not isinstance(self.detector, BatchDetector):
+            yield from map(self.look, items)
+            return
+        waiting: list[Item] = []
+        pixels = 0
+        for item in items:
+            if self.needs_picture(item) and item.picture is None:
+                item = replace(item, picture=self.decoded(item.media))
+            size = item.picture.shape[0] * item.picture.shape[1] if isinstance(item.picture, np.ndarray) else 0
+            if pixels + size > _PIXELS:
+                yield from self._look_together(waiting, self.detector)
+                waiting, pixels = [], 0
+            waiting.append(item)
+            pixels += size
+        yield from self._look_together(waiting, self.detector)
+
+    def _look_together(self, items: Sequence[Item], finder: BatchDetector) -> Iterator[Looked]:
+        """Look at decoded pictures, found in one go where they were not found before."""
+        asked = [
+            (item.picture, item.hint) for item in items if item.known is None and isinstance(item.picture, np.ndarray)
+        ]
+        found = iter(finder.find_all(*zip(*asked, strict=True)) if asked else ())
+        for item in items:
+            new = item.known is None and isinstance(item.picture, np.ndarray)
+            yield self.look(item, next(found) if new else None)
+
+    def look(self, item: Item, detection: Detection | None = None) -> Looked:
+        """Decode, find the face, cut it out if nothing else is needed for that.
+
+        Args:
+            detection: Where the face was found already.
+        """
         media = item.media
         before = None if item.known is None else _remembered(media.sample_id, item.known)
         if not self.needs_picture(item):
@@ -165,7 +202,7 @@ class Worker:
         image = self.decoded(media) if item.picture is None else item.picture
         if isinstance(image, MediaError):
             return Looked(before or Outcome(media.sample_id, Detection(image.reason)))
-        found = before or self._found(image, item)
+        found = before or self._found(image, item, detection)
         face = found.detection.face
         window = None if face is None or self.landmarker is None else self.landmarker.cut(image, face)
         if window is not None and self.crop_waits:
@@ -192,9 +229,9 @@ class Worker:
         detection = replace(outcome.detection, face=replace(face, points=five, landmarks=found))
         return replace(outcome, crop=self._crop(looked.picture, detection, looked.hint))
 
-    def _found(self, image: Image, item: Item) -> Outcome:
+    def _found(self, image: Image, item: Item, detection: Detection | None) -> Outcome:
         height, width = image.shape[:2]
-        detection = _as_stored(self.detector.find(image, item.hint))
+        detection = _as_stored(detection or self.detector.find(image, item.hint))
         measured = None if detection.face is None else measures(image, detection.face)
         return Outcome(item.media.sample_id, detection, width, height, pixel_hash(image), measured)
 
