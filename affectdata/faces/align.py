@@ -7,7 +7,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +17,16 @@ from filelock import FileLock, Timeout
 from affectdata.faces.alignments import Alignment, Needs, alignment
 from affectdata.faces.chosen import chosen
 from affectdata.faces.cmcnn import alignment_of
-from affectdata.faces.detectors import FOUND
-from affectdata.faces.disk import DiskNeed, disk_need
+from affectdata.faces.disk import disk_need
 from affectdata.faces.earlier import Earlier
+from affectdata.faces.geometry import ANISOTROPY_LIMIT, anisotropy
 from affectdata.faces.hints import read_hints, with_landmarks
 from affectdata.faces.making import Crew, Job, Told, make
 from affectdata.faces.options import AlignOptions
 from affectdata.faces.plan import Chunk, Plan
+from affectdata.faces.summary import AlignProgress, AlignSummary
 from manifests.crops import shard_name
-from manifests.errors import AffectError, LakeBusyError
+from manifests.errors import AffectError, LakeBusyError, WeightsError
 from manifests.killpoints import reach
 from manifests.lake import Lake
 from manifests.layer import ROW_GROUP
@@ -35,64 +35,6 @@ _STATS = 8
 """Threads that ask for the sizes of media: a network disk answers several at once."""
 
 __all__ = ["AlignOptions", "AlignProgress", "AlignSummary", "align", "default_detector"]
-
-
-@dataclass(frozen=True)
-class AlignProgress:
-    """Where a run stands.
-
-    Attributes:
-        done: Samples that are done, earlier runs included.
-        total: Samples of the run.
-        crops: Those that have a crop.
-        before: Samples that were done when this run began.
-        disk: Disk that it needs at most.
-    """
-
-    done: int
-    total: int
-    crops: int
-    before: int
-    disk: DiskNeed
-
-
-@dataclass(frozen=True)
-class AlignSummary:
-    """What a run has done.
-
-    Attributes:
-        samples: Samples of the run.
-        crops: Those that have a crop.
-        statuses: Status of the faces layer -> samples.
-        resumed: Samples that an interrupted run, or another shard, had finished before.
-        kept: Samples whose crops were taken over from the published ones.
-        unchanged: True where everything was aligned and fresh, and nothing was done.
-        shard: Which share of the chunks was made, where nothing was published.
-    """
-
-    dataset: str
-    alignment: str
-    detector: str
-    samples: int
-    crops: int
-    statuses: dict[str, int]
-    resumed: int = 0
-    kept: int = 0
-    unchanged: bool = False
-    shard: tuple[int, int] | None = None
-
-    def lines(self) -> list[str]:
-        """The summary in words."""
-        head = f"{self.dataset}: {self.crops} of {self.samples} samples in crops/{self.alignment}"
-        if self.unchanged:
-            return [f"{head} (detector {self.detector}): already aligned and fresh, nothing to do"]
-        others = [f"  {count:>9}  {status}" for status, count in self.statuses.items() if status != FOUND]
-        counts = ((self.resumed, "taken over from an interrupted run"), (self.kept, "taken over from the crops before"))
-        if self.shard is not None:
-            i, n = self.shard
-            head = f"{self.dataset}: shard {i}/{n} of crops/{self.alignment} is finished: {self.samples} samples"
-            others = ["  nothing is published until the same command has run without --shard"]
-        return [f"{head} (detector {self.detector})", *others, *(f"  {n:>9}  {what}" for n, what in counts if n)]
 
 
 Progress = Callable[[AlignProgress], None]
@@ -156,19 +98,27 @@ def align(
             samples = sum(len(chunk.rows) for chunk in chunks)
             return AlignSummary(*names, samples, _crops(chunks), {}, resumed, kept, shard=o.shard)
         crops = _crops(chunks)
-        statuses = _publish(plan, chunks, folder)
-    return AlignSummary(*names, plan.samples.num_rows, crops, statuses, resumed, kept)
+        statuses, stretched = _publish(plan, chunks, folder)
+    return AlignSummary(*names, plan.samples.num_rows, crops, statuses, resumed, kept, stretched)
 
 
 def _plan(lake: Lake, dataset: str, name: str, detector_name: str, options: AlignOptions) -> Plan:
     target: Alignment = alignment_of(lake, dataset, name)
     lake.layer(dataset, "samples")
-    worker = Crew(lake.root(dataset), target, detector_name, options).worker()
+    try:
+        worker = Crew(lake.root(dataset), target, detector_name, options).worker()
+    except WeightsError as error:
+        if target.needs is not Needs.NOTHING or detector_name == "whole" or options.landmarks:
+            raise
+        whole = f"affect align {dataset} --alignment {name} --detector whole: this geometry looks at no face"
+        then = f"{whole}; or {error.then}" if error.then else whole
+        raise WeightsError(error.about, found=error.found, expected=error.expected, then=then) from None
     finder, marker = worker.detector, worker.landmarker
     if target.needs is Needs.FIVE_POINTS and not finder.gives_points and marker is None:
         raise AffectError(
             f"alignment {name} needs five points, and detector {finder.name} gives none",
-            then=f"affect align {dataset} --alignment {name} --detector yunet, or --alignment resize{target.width}",
+            then=f"affect align {dataset} --alignment {name} --detector yunet, or with --landmarks fan, "
+            f"or --alignment resize{target.width}",
         )
     fingerprints = lake.fingerprints(dataset)
     taken = chosen(lake, dataset, options)
@@ -299,22 +249,29 @@ def _crops(chunks: Iterable[Chunk]) -> int:
     return sum(chunk.files.crops for chunk in chunks)
 
 
-def _publish(plan: Plan, chunks: list[Chunk], folder: Path) -> dict[str, int]:
-    """All layers and the shards in one step; the statuses."""
+def _publish(plan: Plan, chunks: list[Chunk], folder: Path) -> tuple[dict[str, int], int]:
+    """All layers and the shards in one step; the statuses, and how many crops are stretched."""
     name = plan.alignment.name
     statuses: Counter[str] = Counter()
+    stretched = 0
 
     def face_tables() -> Iterator[pa.Table]:
         for table in _joined(chunk.files.faces() for chunk in chunks):
             statuses.update(_counted(table))
             yield table
 
+    def index_tables() -> Iterator[pa.Table]:
+        nonlocal stretched
+        for table in _joined(chunk.files.index(shard) for shard, chunk in enumerate(chunks)):
+            flat = pc.list_flatten(table.column("transform")).to_numpy()
+            stretched += int((anisotropy(flat.reshape(-1, 2, 3)) > ANISOTROPY_LIMIT).sum())
+            yield table
+
     facts = plan.crops_facts(chunks)
     with plan.lake.publish(plan.dataset, command=facts.command) as step:
         plan.refuse_lost_layers(chunks)  # another run may have published crops meanwhile
         step.write("faces", plan.detector.name, face_tables(), plan.faces_facts(chunks), plan.parents)
-        index = _joined(chunk.files.index(shard) for shard, chunk in enumerate(chunks))
-        step.write("crops", name, index, facts, plan.crops_parents)
+        step.write("crops", name, index_tables(), facts, plan.crops_parents)
         if plan.landmarker is not None:
             marks = _joined(chunk.files.landmarks() for chunk in chunks)
             kind, _, source = plan.landmarks_layer.partition("/")
@@ -323,7 +280,7 @@ def _publish(plan: Plan, chunks: list[Chunk], folder: Path) -> dict[str, int]:
             if chunk.files.crops:
                 step.link(shard_name(name, shard, plan.options.store_kind), chunk.files.pixels)
         step.finish_work(folder)
-    return dict(statuses.most_common())
+    return dict(statuses.most_common()), stretched
 
 
 def _joined(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

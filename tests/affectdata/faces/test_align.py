@@ -23,7 +23,15 @@ from affectdata.faces.alignments import alignment
 from affectdata.faces.detectors import Face
 from affectdata.faces.sheet import write_sheet
 from manifests.crops import CropStore
-from manifests.errors import AffectError, LakeBusyError, LakeError, StaleLayerError, StorageError, UnknownNameError
+from manifests.errors import (
+    AffectError,
+    LakeBusyError,
+    LakeError,
+    StaleLayerError,
+    StorageError,
+    UnknownNameError,
+    WeightsError,
+)
 from manifests.jpegs import encode
 from manifests.lake import Lake, LayerFacts
 from tests.affectdata.faces.conftest import (
@@ -298,6 +306,28 @@ def test_samples_that_change_while_a_run_lasts_are_not_published_as_fresh(toy: L
 def test_an_alignment_that_needs_points_refuses_a_detector_without(toy: Lake) -> None:
     with pytest.raises(AffectError, match="five points"):
         align(toy, "toy", detector="whole", options=SMALL)
+
+
+def test_missing_weights_offer_to_look_for_nothing_where_nothing_is_needed(
+    toy: Lake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none(*_: object) -> None:
+        raise WeightsError("weights are not on this machine", then="connect to the network")
+
+    monkeypatch.setattr("affectdata.faces.making.detector", none)
+    with pytest.raises(WeightsError, match=r"--detector whole.*or connect to the network"):
+        align(toy, "toy", alignment="resize48", detector="yunet", options=SMALL)
+    with pytest.raises(WeightsError) as refused:
+        align(toy, "toy", alignment="arcface112", detector="yunet", options=SMALL)
+    assert refused.value.then == "connect to the network"
+
+
+def test_the_summary_counts_crops_that_are_stretched(toy: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert align(toy, "toy", alignment="resize48", options=SMALL).stretched == 0
+    monkeypatch.setattr("affectdata.faces.align.ANISOTROPY_LIMIT", 1.2)
+    summary = align(toy, "toy", alignment="resize96", options=SMALL)
+    assert summary.stretched == 4  # pictures of 80 x 60, 61, 62 and 64; the next is 80 x 67
+    assert "4  stretched more than" in "\n".join(summary.lines())
 
 
 def test_a_dataset_without_any_points_is_told_to_use_a_detector(toy: Lake) -> None:
