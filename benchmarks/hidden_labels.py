@@ -42,10 +42,11 @@ from trainer.metrics.detected import detected
 from trainer.metrics.located import Normaliser, located, nme
 from trainer.metrics.rated import rated
 from trainer.metrics.uncertainty import paired_difference
-from trainer.pseudo import Request, pseudo_label
+from trainer.pseudo import pseudo_label
 from trainer.recipe import Recipe
 from trainer.run import FACTS, Run
 from trainer.teacher import Teacher
+from trainer.teaching import Request
 
 VISIBLE, HIDDEN = "visible", "hidden"
 KINDS = ("scarce", "pseudo", "full")

@@ -3,7 +3,7 @@
     python benchmarks/pseudo_label.py [--count 1024] [--rounds 5] [--threads 1] [--folder DIR]
 
 Sides, in turn, each warmed by one round, on the same pictures, batch and threads:
-  ours   `Teacher.predictions`: packed crops, normalising, network, keeping what was predicted
+  ours   `Teacher.make`: packed crops, normalising, network, keeping what was predicted
   bare   the network alone on one batch that lies ready, as often
 Target: the median over rounds of ours / bare >= 0.85.
 """
@@ -26,6 +26,7 @@ from manifests.crops import CropStore
 from manifests.lake import Lake
 from manifests.protocols import identity
 from trainer.fit import SCORE_BATCH, Machine, train
+from trainer.pictures import Pictures
 from trainer.recipe import load
 from trainer.run import Run
 from trainer.teacher import Teacher
@@ -57,14 +58,14 @@ def main() -> None:
         who = identity(teacher.lake, "synthetic").select(["sample_id", "pixel_hash"])
         row = store.locate(who["sample_id"].combine_chunks())
         many = np.resize(np.flatnonzero(row >= 0), asked.count // SCORE_BATCH * SCORE_BATCH)
-        candidates, row = who.take(many), row[many]
+        pictures = Pictures.of(who.take(many), store)
         network = teacher.network
         batch = torch.zeros(SCORE_BATCH, teacher.run.recipe.backbone.in_chans, *store.shape[:2])
 
         def ours() -> float:
             shutil.rmtree(teacher.folder, ignore_errors=True)
             begun = perf_counter()
-            teacher.predictions("synthetic", store, candidates, row, None, None)
+            teacher.make(pictures)
             return len(many) / (perf_counter() - begun)
 
         @torch.inference_mode()

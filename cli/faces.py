@@ -142,15 +142,15 @@ def align(
             note(f"{write_sheet(lake, name, to, sheet)} crops drawn on {sheet}")
 
 
-def share(text: str) -> tuple[int, int]:
+def share(text: str, command: str = "align") -> tuple[int, int]:
     """`2/8` as (2, 8).
 
     Raises:
-        AffectError: It is no such pair.
+        AffectError: It is no such pair, or there is no such share.
     """
     match = re.fullmatch(r"([0-9]{1,6})/([0-9]{1,6})", text)
-    if match is None:
-        raise AffectError("align: --shard", found=text, expected="I/N, such as 2/8")
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise AffectError(f"{command}: --shard", found=text, expected="I/N with I from 1 to N, such as 2/8")
     return int(match[1]), int(match[2])
 
 

@@ -9,10 +9,18 @@ from typing import Annotated
 import typer
 
 from cli.examples import with_examples
+from cli.faces import share
 from cli.printing import note, say
 from cli.questions import Sources, source_list
 from cli.session import session
 from cli.training import RUNS, Runs, run_folder
+
+
+class Engine(StrEnum):
+    """Where predictions are made."""
+
+    local = "local"
+    ray = "ray"
 
 
 class Mode(StrEnum):
@@ -26,7 +34,8 @@ class Mode(StrEnum):
     ("affect pseudo-label --teacher f3r-teacher-va", "every dataset that has its crops"),
     ("affect pseudo-label rafdb --teacher a --teacher b --name both", "the mean of two"),
     ("affect pseudo-label rafdb --teacher a --mode hard --min-confidence 0.8", ""),
-    ("affect pseudo-label rafdb --teacher a --shard 0/4", "a quarter of the work, on one of four machines"),
+    ("affect pseudo-label rafdb --teacher a --shard 1/4", "a quarter of the work, on one of four machines"),
+    ("affect pseudo-label rafdb --teacher a --engine ray --address head:6379", "the same on a Ray cluster"),
 )
 def pseudo_label(
     context: typer.Context,
@@ -77,6 +86,12 @@ def pseudo_label(
         str | None,
         typer.Option("--shard", metavar="I/N", help="Predict every N-th part only; publish nothing."),
     ] = None,
+    engine: Annotated[
+        Engine, typer.Option("--engine", help="ray: parts of the work are tasks of a Ray cluster; the same labels.")
+    ] = Engine.local,
+    address: Annotated[
+        str | None, typer.Option("--address", metavar="HOST:PORT", help="Of the Ray cluster; none: this machine.")
+    ] = None,
     sources: Sources = None,
     device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")] = "auto",
     runs: Runs = RUNS,
@@ -89,14 +104,14 @@ def pseudo_label(
     """
     if not teacher:
         raise typer.BadParameter("name a run: --teacher RUN (affect runs lists them)")
-    part = _shard(shard) if shard else None
+    part = share(shard, "pseudo-label") if shard else None
     from affectdata.labels.teacher import TeacherRule
     from cli.progress import progress
     from manifests.query import DEFAULT_SOURCES
-    from trainer.pseudo import Request
     from trainer.pseudo import pseudo_label as label
     from trainer.run import Run
     from trainer.teacher import Teacher
+    from trainer.teaching import Request
 
     lake = session(context).lake()
     teachers = [Teacher(Run(run_folder(one, Path(runs))), lake, device) for one in teacher]
@@ -110,6 +125,8 @@ def pseudo_label(
         calibrated=not no_calibration,
         tuned_cuts=tuned_cuts,
         shard=part,
+        engine=engine.value,
+        address=address,
     )
     crops = f"crops/{teachers[0].run.recipe.alignment}"
     chosen = datasets or [one for one in lake.datasets() if lake.has(one, crops)]
@@ -122,11 +139,3 @@ def pseudo_label(
             say(f"{one_teacher.run.name} {line}" for line in one_teacher.calibration.lines())
     for summary in summaries:
         say(summary.lines())
-
-
-def _shard(text: str) -> tuple[int, int]:
-    """`1/4` -> (1, 4)."""
-    index, slash, count = text.partition("/")
-    if not (slash and index.isdecimal() and count.isdecimal() and int(index) < int(count)):
-        raise typer.BadParameter(f"--shard {text!r} is not I/N with I from 0 to N - 1, such as 0/4")
-    return int(index), int(count)

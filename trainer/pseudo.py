@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -15,104 +15,23 @@ import pyarrow.compute as pc
 from affectdata.labels.known import known_layers
 from affectdata.labels.teacher import Known, Predicted, TeacherRule, teacher_labels
 from manifests.crops import CropStore
-from manifests.errors import ProtocolError, RunError, StaleLayerError, UnknownNameError
+from manifests.errors import RunError, StaleLayerError, UnknownNameError
 from manifests.lake import Lake
-from manifests.layer import LayerFacts, layer_key
-from manifests.protocols import identity, roles
-from manifests.query import DEFAULT_SOURCES, manifest_table
-from manifests.vocabulary import TASKS, au_column
+from manifests.layer import LayerFacts
+from manifests.query import manifest_table
+from manifests.vocabulary import au_column
 from trainer.calibrate import Calibration
+from trainer.candidates import candidates
+from trainer.kept import TEACHABLE
+from trainer.pictures import Pictures
 from trainer.predictions import Predictions
 from trainer.run import Run
-from trainer.teacher import TEACHABLE, Progress, Teacher, checkpoint
+from trainer.teacher import Progress, Teacher, checkpoint
+from trainer.teaching import PseudoSummary, Request
 from trainer.transductive import MARK
 
-
-@dataclass(frozen=True)
-class Request:
-    """What `affect pseudo-label` was asked for.
-
-    Args:
-        tasks: Tasks to predict; by default all that the teachers have.
-        rule: How predictions become labels.
-        name: Name of the layer behind `teacher-`; by default those of the runs.
-        sources: Label sources that count as known.
-        protocols: Protocols whose reported roles stay without labels; by default the run's.
-        transductive: Label reported roles too; the layer says so, and so does every score of a run that trains on it.
-        calibrated: Calibrate probabilities on the teacher's selection samples.
-        tuned_cuts: Cut AUs where F1 was highest there instead of at 0.5.
-        shard: (i, n): predict every n-th picture only and publish nothing.
-    """
-
-    tasks: tuple[str, ...] = ()
-    rule: TeacherRule = field(default_factory=TeacherRule)
-    name: str = ""
-    sources: tuple[str, ...] = DEFAULT_SOURCES
-    protocols: tuple[str, ...] = ()
-    transductive: bool = False
-    calibrated: bool = True
-    tuned_cuts: bool = False
-    shard: tuple[int, int] | None = None
-
-    def source(self, runs: Sequence[Run]) -> str:
-        """Name of the layer.
-
-        Raises:
-            LakeError: It is no name of a label source.
-        """
-        name = f"teacher-{self.name or '-'.join(run.name for run in runs)}"
-        layer_key("labels", name)
-        return name
-
-    def command(self, runs: Sequence[Run], dataset: str) -> str:
-        """The command line that makes the layer again: every option that changes a label."""
-        rule = self.rule
-        options = {
-            "--tasks": (",".join(self.tasks), ""),
-            "--mode": (rule.mode, "soft"),
-            "--min-confidence": (f"{rule.min_confidence:g}", "0"),
-            "--weight": (f"{rule.weight:g}", "1"),
-            "--name": (self.name, ""),
-            "--sources": (",".join(self.sources), ",".join(DEFAULT_SOURCES)),
-        }
-        flags = {
-            "--allow-transductive": self.transductive,
-            "--no-calibration": not self.calibrated,
-            "--tuned-cuts": self.tuned_cuts,
-        }
-        said = [f"--teacher {run.name}" for run in runs] + [f"--protocol {name}" for name in self.protocols]
-        said += [f"{name} {value}" for name, (value, default) in options.items() if value != default]
-        return " ".join(["affect pseudo-label", dataset, *said, *(name for name, on in flags.items() if on)])
-
-
-@dataclass(frozen=True)
-class PseudoSummary:
-    """What was predicted and labelled for one dataset."""
-
-    dataset: str
-    source: str
-    candidates: int
-    """Samples with a crop, a face and no reported role."""
-    predicted: int
-    """Samples that were predicted now; the others were known from an earlier run."""
-    labelled: Mapping[str, int] = field(default_factory=dict)
-    """Task -> samples that gained a label."""
-    reported: int = 0
-    """Faces with reported roles, which are left alone (or, if transductive, are candidates too)."""
-    published: bool = True
-    transductive: bool = False
-
-    def lines(self) -> Iterator[str]:
-        """One fact a line, for people."""
-        each = ", ".join(f"{task} {count:,}" for task, count in self.labelled.items()) or "nothing"
-        yield f"{self.dataset}: labels/{self.source}: {each} of {self.candidates:,} samples"
-        yield f"  {self.predicted:,} predicted now, {self.candidates - self.predicted:,} known from before"
-        if self.reported and self.transductive:
-            yield f"  TRANSDUCTIVE: {self.reported:,} of them have reported roles; scores of runs on them will say so"
-        elif self.reported:
-            yield f"  {self.reported:,} samples of reported roles are left alone"
-        if not self.published:
-            yield "  this shard is done; run the command without --shard once all are, to publish"
+PIECE = 1 << 17
+"""Pictures whose predictions and labels are held at once, about 1 kB each."""
 
 
 def pseudo_label(
@@ -131,39 +50,59 @@ def pseudo_label(
         ProtocolError: No protocol says which samples are reported, or a folded one without a fold.
         UnknownNameError: No such dataset, task, protocol or crops.
         StaleLayerError: The crops are stale.
+        AffectError: The Ray cluster, see `Cluster.run`.
     """
     runs, lake = [teacher.run for teacher in teachers], teachers[0].lake
     tasks = _tasks(runs, request)
     _check_cuts(runs, request)
     source = request.source(runs)
+    cluster = request.cluster(teachers[0].device)
     fingerprints = lake.fingerprints(dataset)
     store = _store(lake, dataset, runs)
     others = known_layers(lake, dataset, request.sources, source)
-    candidates, reported = _candidates(lake, dataset, runs, request)
-    row = store.locate(candidates["sample_id"].combine_chunks())
-    candidates, row = candidates.filter(pa.array(row >= 0)), row[row >= 0]
-    fresh, parts, calibrations = 0, [], []
-    for teacher in teachers:
-        found, new = teacher.predictions(dataset, store, candidates, row, request.shard, progress)
-        fresh += new
-        if request.shard is None:
-            calibration = teacher.calibration if request.calibrated else Calibration()
-            parts.append(calibration.apply(found))
-            calibrations.append(calibration)
+    faces, reported = candidates(lake, dataset, runs, request.protocols, transductive=request.transductive)
+    pictures = Pictures.of(faces, store)
+    fresh = sum(teacher.make(pictures, shard=request.shard, cluster=cluster, progress=progress) for teacher in teachers)
     if request.shard is not None:
-        return PseudoSummary(dataset, source, len(row), fresh, reported=reported, published=False)
-    predicted = _together(runs, tasks, parts, candidates["sample_id"].combine_chunks(), store.transform[row])
-    known = _known(lake, dataset, candidates, predicted, [layer.name for layer in others])
+        return PseudoSummary(dataset, source, len(pictures), fresh, reported=reported, published=False)
+    calibrations = [teacher.calibration if request.calibrated else Calibration() for teacher in teachers]
     rule = request.rule
     if request.tuned_cuts:
         cuts = next(one.cuts for run, one in zip(runs, calibrations, strict=True) if run.recipe.tasks.au)
         rule = replace(rule, cuts=cuts)
-    table, labelled = teacher_labels(predicted, known, rule)
+    known = _known(lake, dataset, pictures.ids, _aus(runs), [layer.name for layer in others])
+    labelled = dict.fromkeys(tasks, 0)
     facts = _facts(runs, dataset, request, calibrations)
     keys = ["samples", store.layer.key, *(layer.key for layer in others)]
     with lake.publish(dataset, command=facts.command) as step:
-        step.write("labels", source, table, facts, {key: fingerprints[key] for key in keys})
-    return PseudoSummary(dataset, source, len(row), fresh, labelled, reported, transductive=request.transductive)
+        tables = _labels(_predicted(teachers, calibrations, tasks, pictures), known, rule, labelled)
+        step.write("labels", source, tables, facts, {key: fingerprints[key] for key in keys})
+    return PseudoSummary(dataset, source, len(pictures), fresh, labelled, reported, transductive=request.transductive)
+
+
+def _predicted(
+    teachers: Sequence[Teacher], calibrations: Sequence[Calibration], tasks: Sequence[str], pictures: Pictures
+) -> Iterator[Predicted]:
+    """Calibrated predictions of all teachers together, piece by piece: those of all pictures would fill the memory."""
+    runs, dataset = [teacher.run for teacher in teachers], pictures.store.layer.dataset
+    said = [teacher.kept(dataset).pieces(pictures.names, PIECE) for teacher in teachers]
+    for number, found in enumerate(zip(*said, strict=True)):
+        part = slice(number * PIECE, (number + 1) * PIECE)
+        parts = [calibration.apply(one) for calibration, one in zip(calibrations, found, strict=True)]
+        yield _together(runs, tasks, parts, pictures.ids[part], pictures.store.transform[pictures.row[part]])
+
+
+def _labels(
+    predicted: Iterator[Predicted], known: Known, rule: TeacherRule, labelled: dict[str, int]
+) -> Iterator[pa.Table]:
+    """Tables of labels; adds what each task gained to `labelled`."""
+    first = 0
+    for part in predicted:
+        table, gained = teacher_labels(part, known.part(slice(first, first + len(part.ids))), rule)
+        first += len(part.ids)
+        for task, count in gained.items():
+            labelled[task] += count
+        yield table
 
 
 def _check_cuts(runs: Sequence[Run], request: Request) -> None:
@@ -226,57 +165,6 @@ def _store(lake: Lake, dataset: str, runs: Sequence[Run]) -> CropStore:
     return store
 
 
-def _candidates(lake: Lake, dataset: str, runs: Sequence[Run], request: Request) -> tuple[pa.Table, int]:
-    """sample_id and picture hash of every face that may be labelled, sorted; and how many have a reported role."""
-    samples = lake.read(dataset, "samples", ["sample_id", "face_status"])
-    face = pc.fill_null(pc.not_equal(samples["face_status"], "not_a_face"), True)
-    who = identity(lake, dataset).select(["sample_id", "pixel_hash"]).sort_by("sample_id")
-    who = who.filter(pc.is_in(who["sample_id"], value_set=samples.filter(face)["sample_id"].combine_chunks()))
-    asked = [(run, name) for run in runs for name in _protocols(lake, dataset, run, request)]
-    scored = [_reported(lake, dataset, run, name) for run, name in asked]
-    held = pc.is_in(who["sample_id"], value_set=pa.concat_arrays([pa.array([], pa.string()), *scored]))
-    count = int(pc.sum(held).as_py() or 0)
-    return who if request.transductive else who.filter(pc.invert(held)), count
-
-
-def _protocols(lake: Lake, dataset: str, run: Run, request: Request) -> list[str]:
-    """The protocols that say what is reported: those asked for, the run's, or else every one of the dataset."""
-    known = [layer.name for layer in lake.layers(dataset) if layer.kind == "protocols"]
-    if request.protocols:
-        for name in request.protocols:
-            if name not in known:
-                raise UnknownNameError(f"protocol of {dataset}", name, known)
-        return list(request.protocols)
-    own = run.recipe.protocol_of(dataset)
-    chosen = [own] if own in known else known
-    if not chosen and not request.transductive:
-        raise ProtocolError(
-            f"{dataset} has no protocol, so it is not known which of its samples will be reported",
-            then=f"affect folds {dataset} --name NAME ..., or --allow-transductive to label all of it",
-        )
-    return chosen
-
-
-def _reported(lake: Lake, dataset: str, run: Run, protocol: str) -> pa.Array:
-    """Samples that the protocol scores for any task, in the run's fold where it has folds."""
-    rows = lake.read(dataset, f"protocols/{protocol}", ["sample_id", "task", "role", "fold"])
-    folded = rows["fold"].null_count < rows.num_rows
-    fold = run.recipe.fold_of(dataset) if protocol == run.recipe.protocol_of(dataset) else None
-    if folded and fold is None:
-        raise ProtocolError(
-            f"protocol {protocol} of {dataset} has folds, and run {run.name} was not trained in one of them",
-            expected="a protocol without folds, or the run's own",
-            then="--protocol NAME",
-        )
-    found = [
-        roles(lake, dataset, protocol, task=task, fold=fold)
-        for task in sorted({*rows["task"].unique().to_pylist()} & {*TASKS, "all"})
-    ]
-    scored = pa.concat_tables(found) if found else rows.slice(0, 0)
-    scored = scored.filter(pc.is_in(scored["role"], value_set=pa.array(["val", "test"])))
-    return scored["sample_id"].combine_chunks().cast(pa.string())
-
-
 def _together(
     runs: Sequence[Run],
     tasks: Sequence[str],
@@ -293,13 +181,15 @@ def _together(
     points = mean("landmarks")
     if points is not None:
         inverse = np.linalg.inv(transform[:, :, :2].astype(np.float64))
-        points = np.einsum("nij,npj->npi", inverse, points - transform[:, None, :, 2]).astype(np.float32)
+        x, y = np.moveaxis(points - transform[:, None, :, 2], 2, 0)
+        # Written out: what a point gets must not depend on how many are reckoned at once.
+        axes = [inverse[:, i, 0, None] * x + inverse[:, i, 1, None] * y for i in range(2)]
+        points = np.stack(axes, 2).astype(np.float32)
     expression = next((run.recipe.tasks.expression for run in runs if run.recipe.tasks.expression), None)
-    au = next((run.recipe.tasks.au for run in runs if run.recipe.tasks.au), None)
     return Predicted(
         ids,
         expression.classes if expression else (),
-        au.aus if au else (),
+        _aus(runs),
         expression=mean("expression"),
         va=mean("va"),
         au=mean("au"),
@@ -307,12 +197,15 @@ def _together(
     )
 
 
-def _known(lake: Lake, dataset: str, candidates: pa.Table, predicted: Predicted, sources: Sequence[str]) -> Known:
-    names = [au_column(au) for au in predicted.aus]
+def _aus(runs: Sequence[Run]) -> tuple[int, ...]:
+    return next((run.recipe.tasks.au.aus for run in runs if run.recipe.tasks.au), ())
+
+
+def _known(lake: Lake, dataset: str, ids: pa.Array, aus: Sequence[int], sources: Sequence[str]) -> Known:
+    names = [au_column(au) for au in aus]
     columns = ["sample_id", "mask_expression", "mask_va", "mask_landmarks", *names]
     table = manifest_table(lake, [dataset], columns, sources=sources)
-    at = pc.index_in(candidates["sample_id"].combine_chunks(), value_set=table["sample_id"].combine_chunks())
-    table = table.take(at)
+    table = table.take(pc.index_in(ids, value_set=table["sample_id"].combine_chunks()))
     masks = [np.asarray(table[f"mask_{task}"]).astype(bool) for task in ("expression", "va", "landmarks")]
     cells = [np.asarray(pc.is_valid(table[name])).astype(bool) for name in names]
     au = np.stack(cells, 1) if cells else np.zeros((len(table), 0), bool)

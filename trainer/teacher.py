@@ -2,40 +2,59 @@
 
 Predictions are kept per picture under `<lake>/.cache/predictions`: a killed run goes on, new samples cost only
 themselves, and another mode or threshold costs nothing. Every batch has the same shape, the last one padded, so that
-what a picture gets does not depend on which others are predicted with it.
+what a picture gets does not depend on which others are predicted with it. They are made in pieces, each of which holds
+all it needs, so that another process or machine can make it.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
-from functools import cached_property
-from typing import Any
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
+import torch
 from torch import nn
 
+from affectdata.cluster import Cluster
 from manifests.crops import CHUNK, CropStore
-from manifests.errors import RunError
-from manifests.killpoints import reach
+from manifests.errors import RunError, StaleLayerError
 from manifests.lake import Lake
-from manifests.storage import storage_errors, sync
 from trainer.calibrate import Calibration, calibrate
 from trainer.data import Samples, keys_of
 from trainer.evaluate import load_network, predict
 from trainer.fit import SCORE_BATCH, Machine
+from trainer.kept import TEACHABLE, Kept
+from trainer.pictures import Pictures
 from trainer.predictions import Predictions
 from trainer.run import METRICS, WEIGHTS, Run
 from trainer.targets import Targets
 
 Progress = Callable[[str, int, int], None]
 
-TEACHABLE = ("expression", "va", "au", "landmarks")
-"""Tasks that a teacher can fill."""
+ENGINES = ("local", "ray")
+"""Where predictions are made: in this process; as tasks of a Ray cluster."""
+
+
+@dataclass(frozen=True, eq=False)
+class Piece:
+    """Pictures that are predicted and kept together: sample_id, store row and name of each."""
+
+    ids: pa.Array
+    row: npt.NDArray[np.int64]
+    names: pa.Array
+
+    def samples(self, store: CropStore) -> Samples:
+        """The samples, the last one repeated until every batch is full."""
+        full = -(-len(self.row) // SCORE_BATCH) * SCORE_BATCH
+        padded = np.minimum(np.arange(full), len(self.row) - 1)
+        ids = np.array(self.ids.to_pylist(), object)[padded]
+        return Samples(ids, np.zeros(full, np.int64), self.row[padded], keys_of(ids), Targets(), (store,))
 
 
 class Teacher:
@@ -69,58 +88,118 @@ class Teacher:
         """Fitted on the samples that chose the run's epoch."""
         return calibrate(self.run, self.lake, self.predict)
 
-    def predictions(
+    def kept(self, dataset: str) -> Kept:
+        """What it has predicted of a dataset."""
+        return Kept(self.folder / dataset)
+
+    def make(
         self,
-        dataset: str,
-        store: CropStore,
-        candidates: pa.Table,
-        row: npt.NDArray[np.int64],
-        shard: tuple[int, int] | None,
-        progress: Progress | None,
-    ) -> tuple[Predictions, int]:
-        """Predictions of the candidates in order, and how many were made now; with a shard only its own."""
-        names = _picture_names(candidates, store, row)
-        kept = self._kept(dataset, ["picture"])
-        known = np.zeros(len(names), bool) if kept is None else np.asarray(pc.is_in(names, value_set=kept["picture"]))
+        pictures: Pictures,
+        *,
+        shard: tuple[int, int] | None = None,
+        cluster: Cluster | None = None,
+        progress: Progress | None = None,
+    ) -> int:
+        """Predict the pictures that it has not predicted before; how many these were.
+
+        Args:
+            shard: (i, n): only every n-th picture from the i-th on, 1-based.
+            cluster: Where pieces are made; None: in this process.
+
+        Raises:
+            RunError: Weights that do not load, or predictions that are no numbers.
+            AffectError: See `Cluster.run`.
+        """
+        dataset, names = pictures.store.layer.dataset, pictures.names
+        kept = self.kept(dataset)
+        kept.sweep()
+        known = np.asarray(pc.is_in(names, value_set=kept.pictures())).astype(bool)
         if shard is not None:
             # By name, not by place: what is missing changes while the other shards run.
-            known |= np.array([int(name[:8], 16) % shard[1] != shard[0] for name in names.to_pylist()], bool)
+            known |= np.array([int(name[:8], 16) % shard[1] != shard[0] - 1 for name in names.to_pylist()], bool)
         missing = np.flatnonzero(~known)
-        pieces = [missing[first : first + CHUNK] for first in range(0, len(missing), CHUNK)]
         done = 0
-        for piece in pieces:
-            samples = _samples_of(candidates, store, row, piece)
-            made = self.predict(samples).at(np.arange(len(samples)) < len(piece))
-            _check_numbers(self.run, made)
-            self._keep(dataset, names.take(pa.array(piece)), made)
-            done += len(piece)
+
+        def told(piece: Piece) -> None:
+            nonlocal done
+            done += len(piece.row)
             if progress:
-                progress(f"{self.run.name} predicts {dataset}", done, sum(map(len, pieces)))
-        if shard is not None:
-            return Predictions(), done
-        everything = self._kept(dataset)
-        if everything is None:
-            return _empty(self.run), 0
-        at = np.asarray(pc.index_in(names, value_set=everything["picture"].combine_chunks()))
-        return _from_table(everything.take(pa.array(at))), done
+                progress(f"{self.run.name} predicts {dataset}", done, len(missing))
 
-    def _kept(self, dataset: str, columns: list[str] | None = None) -> pa.Table | None:
-        """What lies there; a picture that two shards predicted is there twice, the first is taken."""
-        files = sorted((self.folder / dataset).glob("*.parquet"))
-        return pa.concat_tables([pq.read_table(file, columns=columns) for file in files]) if files else None
+        pieces = _pieces(pictures, missing)
+        if cluster is None:
+            for piece in pieces:
+                self.make_piece(piece, pictures.store)
+                told(piece)
+        else:
+            self._make_on(cluster, pieces, pictures.store, told)
+        return done
 
-    def _keep(self, dataset: str, names: pa.Array, made: Predictions) -> None:
-        """Write one finished part, named by what is in it; whole or not at all."""
-        folder = self.folder / dataset
-        digest = hashlib.blake2b("\n".join(names.to_pylist()).encode(), digest_size=12).hexdigest()
-        fresh = folder / f"{digest}.new"
-        with storage_errors(self.lake.home):
-            folder.mkdir(parents=True, exist_ok=True)
-            pq.write_table(_to_table(names, made), fresh)
-            sync(fresh)
-            reach("predictions-written")
-            fresh.replace(folder / f"{digest}.parquet")
-        reach("predictions-renamed")
+    def make_piece(self, piece: Piece, store: CropStore) -> None:
+        """Predict one piece and keep it."""
+        made = self.predict(piece.samples(store)).at(np.arange(len(piece.row)))
+        _check_numbers(self.run, made)
+        self.kept(store.layer.dataset).write(piece.names, made)
+
+    def _make_on(
+        self, cluster: Cluster, pieces: Iterator[Piece], store: CropStore, told: Callable[[Piece], None]
+    ) -> None:
+        layer = store.layer
+        lakes = tuple(self.lake.paths)
+        where = (layer.dataset, layer.name, layer.facts.fingerprint)
+        crew = Crew(self.run.path.absolute(), lakes, self.device, *where, torch.get_num_threads())
+        kept = self.kept(layer.dataset)
+
+        def done(piece: Piece, _: None) -> None:
+            if not kept.file(piece.names).exists():
+                raise cluster.not_shared(kept.folder)
+            told(piece)
+
+        cluster.run(_made, crew, pieces, done)
+
+
+@dataclass(frozen=True)
+class Crew:
+    """What a task of another process makes its teacher of.
+
+    Attributes:
+        run: The run folder.
+        lakes: From bottom to top.
+        device: cpu or cuda.
+        dataset: Whose pictures.
+        alignment: Of the crops.
+        crops: Fingerprint of their layer.
+        threads: Of PyTorch; another number could give other last bits.
+    """
+
+    run: Path
+    lakes: tuple[Path, ...]
+    device: str
+    dataset: str
+    alignment: str
+    crops: str
+    threads: int
+
+
+def _made(crew: Crew, piece: Piece) -> None:
+    """Make one piece, unless it is there."""
+    torch.set_num_threads(crew.threads)
+    teacher, store = _worker(crew)
+    if not teacher.kept(crew.dataset).file(piece.names).exists():
+        teacher.make_piece(piece, store)
+
+
+@lru_cache(maxsize=1)
+def _worker(crew: Crew) -> tuple[Teacher, CropStore]:
+    """The teacher of this process, whose network is loaded once, and the crops."""
+    lake = Lake(crew.lakes)
+    store = CropStore(lake, crew.dataset, crew.alignment)
+    if store.layer.facts.fingerprint != crew.crops:
+        raise StaleLayerError(
+            f"{store.layer.key} of {crew.dataset} changed while its faces were predicted",
+            then="run the same command again: what is finished stays",
+        )
+    return Teacher(Run(crew.run), lake, crew.device), store
 
 
 def checkpoint(run: Run) -> str:
@@ -138,6 +217,13 @@ def checkpoint(run: Run) -> str:
         ) from None
 
 
+def _pieces(pictures: Pictures, missing: npt.NDArray[np.int64]) -> Iterator[Piece]:
+    for first in range(0, len(missing), CHUNK):
+        at = missing[first : first + CHUNK]
+        taken = pa.array(at)
+        yield Piece(pictures.ids.take(taken), pictures.row[at], pictures.names.take(taken))
+
+
 def _check_numbers(run: Run, made: Predictions) -> None:
     """Refuse a teacher that says NaN before anything of it is kept."""
     for task in TEACHABLE:
@@ -150,63 +236,3 @@ def _check_numbers(run: Run, made: Predictions) -> None:
                 expected="finite predictions",
                 then=f"look at its losses in {METRICS}; train it again",
             )
-
-
-def _picture_names(candidates: pa.Table, store: CropStore, row: npt.NDArray[np.int64]) -> pa.Array:
-    """Names of what the network sees: the sample, its source pixels and how they were cut.
-
-    Where no faces layer has hashed the pixels, the crop layer as a whole stands for them.
-    """
-    pixels = pc.fill_null(candidates["pixel_hash"], store.layer.facts.fingerprint).to_pylist()
-    cuts = store.transform[row].astype("<f4").tobytes()
-    size = len(cuts) // max(len(row), 1)
-    ids = candidates["sample_id"].to_pylist()
-    return pa.array(
-        [
-            hashlib.blake2b(
-                f"{name} {pixel} {store.shape} ".encode() + cuts[i * size : (i + 1) * size], digest_size=16
-            ).hexdigest()
-            for i, (name, pixel) in enumerate(zip(ids, pixels, strict=True))
-        ],
-        pa.string(),
-    )
-
-
-def _samples_of(
-    candidates: pa.Table, store: CropStore, row: npt.NDArray[np.int64], piece: npt.NDArray[np.int64]
-) -> Samples:
-    """The samples of a piece, the last one repeated until every batch is full."""
-    full = -(-len(piece) // SCORE_BATCH) * SCORE_BATCH
-    padded = np.concatenate([piece, np.repeat(piece[-1:], full - len(piece))])
-    ids = np.array(candidates["sample_id"].take(pa.array(padded)).to_pylist(), object)
-    return Samples(ids, np.zeros(len(padded), np.int64), row[padded], keys_of(ids), Targets(), (store,))
-
-
-def _to_table(names: pa.Array, made: Predictions) -> pa.Table:
-    columns: dict[str, pa.Array] = {"picture": names}
-    for task in TEACHABLE:
-        values = getattr(made, task)
-        if values is not None:
-            flat = np.ascontiguousarray(values, np.float32).reshape(len(values), -1)
-            columns[task] = pa.FixedSizeListArray.from_arrays(pa.array(flat.ravel()), flat.shape[1])
-    return pa.table(columns)
-
-
-def _from_table(table: pa.Table) -> Predictions:
-    found: dict[str, Any] = {}
-    for task in TEACHABLE:
-        if task in table.column_names:
-            column = table[task].combine_chunks()
-            flat = column.flatten().to_numpy(zero_copy_only=False).reshape(len(table), -1)
-            found[task] = flat.reshape(len(table), 68, 2) if task == "landmarks" else flat
-    return Predictions(**found)
-
-
-def _empty(run: Run) -> Predictions:
-    tasks = run.recipe.tasks
-    return Predictions(
-        np.zeros((0, len(tasks.expression.classes)), np.float32) if tasks.expression else None,
-        np.zeros((0, 2), np.float32) if tasks.va else None,
-        np.zeros((0, len(tasks.au.aus)), np.float32) if tasks.au else None,
-        np.zeros((0, 68, 2), np.float32) if tasks.landmarks else None,
-    )

@@ -51,6 +51,10 @@ class Known:
     au: Mask
     landmarks: Mask
 
+    def part(self, rows: slice) -> Known:
+        """Those of some rows."""
+        return Known(self.expression[rows], self.va[rows], self.au[rows], self.landmarks[rows])
+
 
 @dataclass(frozen=True)
 class TeacherRule:

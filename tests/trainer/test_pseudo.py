@@ -30,7 +30,7 @@ from affectdata.labels.known import known_layers
 from affectdata.labels.relatedness import relatedness
 from affectdata.labels.teacher import TeacherRule
 from cli.errors import run as command
-from manifests.errors import LakeError, ProtocolError, RunError, StaleLayerError, UnknownNameError
+from manifests.errors import AffectError, LakeError, ProtocolError, RunError, StaleLayerError, UnknownNameError
 from manifests.killpoints import POINTS
 from manifests.lake import Lake
 from manifests.layer import LayerFacts
@@ -39,10 +39,11 @@ from manifests.vocabulary import AU_SPACES
 from trainer import evaluate as evaluation
 from trainer import teacher as teaching
 from trainer.fit import Machine, train
-from trainer.pseudo import Request, pseudo_label
+from trainer.pseudo import pseudo_label
 from trainer.recipe import parse
 from trainer.run import WEIGHTS, Run
 from trainer.teacher import Teacher
+from trainer.teaching import Request
 from trainer.transductive import why_transductive
 
 from .conftest import Toy
@@ -352,11 +353,51 @@ def test_shards_together_give_the_bytes_of_one_run(lake: Lake, run: Run, monkeyp
     label(run, lake)
     wanted = digest(lake)
     shutil.rmtree(whole)
-    for i in range(3):
+    for i in (1, 2, 3):
         summary = label(run, lake, shard=(i, 3))
         assert not summary.published
     assert label(run, lake).predicted == 0
     assert digest(lake) == wanted
+
+
+def test_labels_do_not_depend_on_how_many_are_held_at_once(
+    lake: Lake, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.teacher.CHUNK", 16)
+    found = []
+    for piece in (1 << 17, 80, 7, 1):
+        monkeypatch.setattr("trainer.pseudo.PIECE", piece)
+        summary = label(run, lake)
+        found.append((digest(lake), summary.labelled))
+    assert found[1:] == found[:1] * 3
+
+
+def test_a_ray_cluster_gives_the_same_bytes_and_predicts_only_what_is_missing(
+    lake: Lake, run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ray = pytest.importorskip("ray", reason="needs Ray: pip install 'affectdata[ray]'")
+    monkeypatch.setattr("trainer.teacher.CHUNK", 32)
+    other = Lake(shutil.copytree(lake.home, tmp_path / "other", symlinks=True))
+    label(run, other)
+    ray.init(num_cpus=1, object_store_memory=80 * 2**20, include_dashboard=False, log_to_driver=False)
+    try:
+        assert label(run, lake, engine="ray").predicted == 80
+        assert label(run, lake, engine="ray").predicted == 0
+        assert digest(lake) == digest(other)
+        # A refusal of a task is the same refusal here.
+        twin = shutil.copytree(run.path, tmp_path / "twin")
+        with_half_its_weights(twin)
+        with pytest.raises(RunError, match="do not load"):
+            label(Run(twin), lake, engine="ray")
+    finally:
+        ray.shutdown()
+
+
+def test_an_engine_that_is_none_and_a_shard_of_what_ray_splits_are_refused(lake: Lake, run: Run) -> None:
+    with pytest.raises(UnknownNameError, match="engine"):
+        label(run, lake, engine="rays")
+    with pytest.raises(AffectError, match="--shard splits by hand"):
+        label(run, lake, engine="ray", shard=(1, 2))
 
 
 REACHED = [name for name in POINTS if not name.startswith(("chunk", "manifest"))]
