@@ -99,3 +99,21 @@ def test_a_direction_that_is_shrunk_alone_is_averaged_too() -> None:
     for squeeze in (2, 4):
         crop = warped(stripes, np.array([[1 / squeeze, 0, (1 / squeeze - 1) / 2], [0, 1, 0]]), (100, 40))
         assert np.abs(crop[2:, 2:].astype(float) - 127.5).max() < 3
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.floats(1.5, 4), st.floats(3, 7), st.floats(-np.pi, np.pi), st.floats(-np.pi, np.pi))
+def test_waves_as_short_as_a_crop_pixel_become_grey_along_the_direction_that_is_squeezed_most(
+    shrink: float, stretch: float, before: float, after: float
+) -> None:
+    def turned(angle: float) -> np.ndarray:
+        return np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+
+    y, x = np.mgrid[:400, :400] - 200.0
+    squeezed = turned(before)[1]
+    waves = np.cos(2 * np.pi * (x * squeezed[0] + y * squeezed[1]) / (shrink * stretch))
+    linear = turned(after) @ np.diag([1 / shrink, 1 / shrink / stretch]) @ turned(before)
+    transform = np.column_stack([linear, 8 - linear @ (200, 200)])
+    crop = warped(np.where(waves > 0, 255, 0).astype(np.uint8), transform, (17, 17), border=128)
+    # aliased, most of them show their whole contrast, 127.5
+    assert np.abs(crop[3:-3, 3:-3].astype(float) - 127.5).max() < 64
