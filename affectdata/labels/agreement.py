@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from affectdata.labels.known import known_layers
+from affectdata.labels.known import named_layers
 from manifests.lake import Lake
 from manifests.protocols import clusters, identity, known_keys
 from manifests.query import DEFAULT_SOURCES
@@ -183,7 +183,7 @@ def agreement(lake: Lake, dataset: str, sources: Sequence[str] = DEFAULT_SOURCES
     who = identity(lake, dataset)
     unit = clusters(who, known_keys(who))
     ids = who["sample_id"].combine_chunks()
-    names = [layer.name for layer in known_layers(lake, dataset, sources, "")]
+    names = [layer.name for layer in named_layers(lake, dataset, sources)]
     tables = {name: lake.read(dataset, f"labels/{name}") for name in names}
     tables = {name: t.take(pc.index_in(ids, value_set=t["sample_id"].combine_chunks())) for name, t in tables.items()}
     found = [row for name in names for row in _votes(name, tables[name], unit, seed)]

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 from itertools import permutations
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics import cohen_kappa_score
 
-from affectdata.labels.agreement import cohen_kappa, fleiss_kappa, icc_agreement, interval_alpha, nominal_alpha
+from affectdata.labels.agreement import (
+    Agreement,
+    agreement,
+    cohen_kappa,
+    fleiss_kappa,
+    icc_agreement,
+    interval_alpha,
+    nominal_alpha,
+)
+from manifests.errors import SourceOrderError, StaleLayerError
+from manifests.lake import Lake
+from manifests.layer import LayerFacts
 
 RATINGS = arrays(np.float64, st.tuples(st.integers(2, 12), st.integers(2, 4)), elements=st.integers(-5, 5).map(float))
 CODES = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=2, max_size=40).map(np.array)
@@ -91,3 +104,79 @@ def test_the_interval_holds_the_value_and_repeats_and_one_unit_has_none() -> Non
     assert low < sums.value < high
     assert sums.interval(units) == (low, high)
     assert np.isnan(sums.interval(np.zeros(60, int))).all()
+
+
+COUNT = 40
+DRAW = np.random.default_rng(5)
+VALENCE = DRAW.uniform(-0.8, 0.8, COUNT).astype(np.float32)
+INTENSITY = DRAW.integers(0, 6, COUNT).astype(np.float32)
+SECOND = {
+    "valence": (VALENCE + DRAW.uniform(-0.2, 0.2, COUNT)).astype(np.float32),
+    "au12_intensity": np.clip(INTENSITY + DRAW.integers(-1, 2, COUNT), 0, 5).astype(np.float32),
+}
+SMILES, FROWNS = INTENSITY >= 2, DRAW.random(COUNT) < 0.5
+
+
+def rated_twice(lake: Lake) -> Lake:
+    """Ten people, four faces each. The second rater misses the first eight faces and leaves some cells open."""
+    ids = pa.array([f"d/{i:02d}" for i in range(COUNT)])
+    people = pa.array([f"s{i // 4}" for i in range(COUNT)])
+    names = np.where(SMILES, "happiness", "sadness")
+    first: dict[str, Any] = {"valence": VALENCE, "au12_intensity": INTENSITY, "au12": SMILES.astype(np.int8)}
+    gap = np.arange(COUNT) % 5 == 0
+    second: dict[str, Any] = {
+        "valence": pa.array(SECOND["valence"], mask=gap),
+        "au12_intensity": pa.array(SECOND["au12_intensity"]),
+        "au12": pa.array((SECOND["au12_intensity"] >= 2).astype(np.int8)),
+        "expression": pa.array(np.where(FROWNS, "anger", names).tolist()),
+    }
+    with lake.publish("d", command="x") as step:
+        step.write("samples", "", pa.table({"sample_id": ids, "dataset": pa.repeat("d", COUNT), "subject_id": people}))
+        step.write(
+            "labels",
+            "human-a",
+            pa.table({"sample_id": ids, **first, "expression": names.tolist()}),
+            parents=["samples"],
+        )
+        # Rows of two layers lie at other places: what is compared is found by sample_id.
+        step.write("labels", "human-b", pa.table({"sample_id": ids, **second}).slice(8), parents=["samples"])
+    return lake
+
+
+def found(rows: list[Agreement], column: str, coefficient: str) -> Agreement:
+    (row,) = (row for row in rows if row.column == column and row.coefficient == coefficient)
+    return row
+
+
+def test_two_labellings_of_a_lake_are_compared_where_both_know_a_cell(lake: Lake) -> None:
+    rows = agreement(rated_twice(lake), "d")
+    both = np.arange(8, COUNT)
+    for column, ratings, kept in (
+        ("valence", (VALENCE, SECOND["valence"]), both[both % 5 != 0]),
+        ("au12_intensity", (INTENSITY, SECOND["au12_intensity"]), both),
+    ):
+        pair = np.stack(ratings, 1)[kept].astype(np.float64)
+        for sums in (icc_agreement(pair), interval_alpha(pair)):
+            row = found(rows, column, sums.name)
+            assert row.value == pytest.approx(sums.value, abs=1e-9)
+            assert row.low < row.value < row.high
+            assert (row.between, row.samples, row.units) == ("human-a and human-b", len(kept), 8)
+    said = np.stack([SMILES, SECOND["au12_intensity"] >= 2], 1)[both].astype(int)
+    kappa = cohen_kappa_score(said[:, 0], said[:, 1])
+    assert found(rows, "au12", "Cohen's kappa").value == pytest.approx(kappa, abs=1e-9)
+    words = [np.where(SMILES, 0, 1)[both], np.where(FROWNS, 2, np.where(SMILES, 0, 1))[both]]
+    kappa = cohen_kappa_score(*words)
+    assert found(rows, "expression", "Cohen's kappa").value == pytest.approx(kappa, abs=1e-9)
+    assert {row.column for row in rows} == {"valence", "au12_intensity", "au12", "expression"}
+
+
+def test_only_the_labellings_that_were_asked_for_are_compared_and_none_that_is_stale(lake: Lake) -> None:
+    rated_twice(lake)
+    assert agreement(lake, "d", ["human-a"]) == []
+    with pytest.raises(SourceOrderError):
+        agreement(lake, "d", ["human-a", "human-nobody"])
+    with lake.publish("d", command="x") as step:
+        samples = lake.read("d", "samples")
+        step.write("samples", "", samples, LayerFacts(fingerprint="other"))
+    with pytest.raises(StaleLayerError):
+        agreement(lake, "d")
