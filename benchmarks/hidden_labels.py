@@ -143,7 +143,32 @@ def against_hidden(setting: Setting) -> dict[str, object]:
         found["ece_before"] = expected_calibration_error(before, right)
         found["ece_after"] = expected_calibration_error(after, right)
         found["bins"] = list(_bins(after, right))
+    if "au" in setting.tasks:
+        present, after = _cells(both)
+        _, before = _cells(_beside(truth, raw))
+        found["au_cells"] = len(present)
+        found["au_ece_before"] = expected_calibration_error(before, present)
+        found["au_ece_after"] = expected_calibration_error(after, present)
+        found["au_bins"] = list(_bins(after, present))
     return found
+
+
+def _cells(both: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Presence and said probability of every AU cell that the truth knows, float32 [cells] each."""
+    present, said = _au_columns(both)
+    known = ~np.isnan(present) & ~np.isnan(said)
+    return (present[known] >= 0.5).astype(np.float32), said[known].astype(np.float32)
+
+
+def _aus(table: pa.Table) -> list[int]:
+    return [au for au in voc.AU_SPACES["fbn17"] if f"p_{voc.au_column(au)}" in table.column_names]
+
+
+def _au_columns(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
+    """Truth and probability, float64 [rows, AUs] each, NaN where unknown."""
+    names = [voc.au_column(au) for au in _aus(table)]
+    present, said = (np.stack([_floats(table[f"{start}{name}"]) for name in names], 1) for start in ("", "p_"))
+    return present, said
 
 
 def _words(setting: Setting, hidden: pa.Table, source: str) -> pa.Table:
@@ -186,10 +211,8 @@ def measures(table: pa.Table) -> dict[str, Measure]:
         for axis in ("valence", "arousal"):
             found[f"ccc_{axis}"] = lambda rows, axis=axis: ccc(values.take(rows), axis).value  # type: ignore[misc]
         found["p_va"] = lambda rows: p_va(values.take(rows)).value
-    aus = [au for au in voc.AU_SPACES["fbn17"] if f"p_{voc.au_column(au)}" in table.column_names]
-    if aus:
-        present = np.stack([_floats(table[voc.au_column(au)]) for au in aus], 1)
-        probability = np.stack([_floats(table[f"p_{voc.au_column(au)}"]) for au in aus], 1)
+    if aus := _aus(table):
+        present, probability = _au_columns(table)
         known = ~np.isnan(present) & ~np.isnan(probability)
         cells = detected(np.nan_to_num(present) >= 0.5, np.nan_to_num(probability), known, aus=aus)
         found["au_f1"] = lambda rows: au_f1(cells.take(rows)).value
@@ -337,12 +360,13 @@ def report(found: dict[str, object], file: Path) -> None:
     assert isinstance(students, dict)
     words = ", ".join(f"{name} {value:.4f}" for name, value in teacher.items() if isinstance(value, float))
     print(f"teacher on {teacher['hidden']:,} samples with hidden labels: {words}")
-    for one in teacher.get("bins", []):
-        if one["samples"]:
-            print(
-                f"  confidence {one['from']:.1f}-{one['from'] + 1 / BINS:.1f}: {one['samples']:>6,} labels, "
-                f"accuracy {one['accuracy']:.3f}, mean confidence {one['confidence']:.3f}"
-            )
+    for key, of, share in (("bins", "confidence", "accuracy"), ("au_bins", "probability of an AU", "present")):
+        for one in teacher.get(key, []):
+            if one["samples"]:
+                print(
+                    f"  {of} {one['from']:.1f}-{one['from'] + 1 / BINS:.1f}: {one['samples']:>6,} labels, "
+                    f"{share} {one['accuracy']:.3f}, mean {one['confidence']:.3f}"
+                )
     print(f"{students['without_copies']:,} of {students['scored']:,} scored samples have no copy in training")
     for kind, scores in students["students"].items():
         each = ", ".join(f"{name} {np.mean(v):.4f} (sd {np.std(v, ddof=1):.4f})" for name, v in scores.items())
