@@ -70,9 +70,10 @@ def _signed(value: int) -> int:
 
 def with_channels(pixels: Tensor, channels: int) -> Tensor:
     """uint8 [B, H, W, C] as float32 [B, channels, H, W] in 0..255: gray repeated, or colour to luma."""
-    images = pixels.permute(0, 3, 1, 2).to(torch.float32)
+    # Converted and put in order in one pass: a copy of its own takes as long again.
+    images = pixels.permute(0, 3, 1, 2).to(torch.float32, memory_format=torch.contiguous_format)
     if images.shape[1] == channels:
-        return images.contiguous()
+        return images
     if channels == 3:
         return images.expand(-1, 3, -1, -1).contiguous()
     return (images * images.new_tensor(LUMA).reshape(1, 3, 1, 1)).sum(1, keepdim=True)
@@ -84,7 +85,7 @@ def normalised(images: Tensor, settings: Input) -> Tensor:
         variance, mean = torch.var_mean(images, (1, 2, 3), correction=0, keepdim=True)
         return (images - mean) / variance.sqrt().clamp(min=1 / math.sqrt(images[0].numel()))
     mean, std = (images.new_tensor(v).reshape(1, -1, 1, 1) for v in (settings.mean, settings.std))
-    return (images - mean) / std
+    return (images - mean).div_(std)  # in place: fresh memory costs as much as the division
 
 
 class Augmenter:
