@@ -30,7 +30,7 @@ from trainer.teacher import Progress, Teacher, checkpoint
 from trainer.teaching import PseudoSummary, Request
 from trainer.transductive import MARK
 
-PIECE = 1 << 17
+PIECE = 1 << 15
 """Pictures whose predictions and labels are held at once, about 1 kB each."""
 
 

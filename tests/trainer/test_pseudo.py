@@ -365,7 +365,7 @@ def test_labels_do_not_depend_on_how_many_are_held_at_once(
 ) -> None:
     monkeypatch.setattr("trainer.teacher.CHUNK", 16)
     found = []
-    for piece in (1 << 17, 80, 7, 1):
+    for piece in (1 << 15, 80, 7, 1):
         monkeypatch.setattr("trainer.pseudo.PIECE", piece)
         summary = label(run, lake)
         found.append((digest(lake), summary.labelled))
