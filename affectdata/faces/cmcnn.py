@@ -68,5 +68,5 @@ def _training_points(lake: Lake, dataset: str, train: pa.ChunkedArray) -> tuple[
                     return points, layer.key
     raise LakeError(
         f"no training face of {dataset} has landmarks",
-        then=f"affect align {dataset} --landmarker fan, whose points become labels",
+        then=f"affect align {dataset} --landmarks fan, whose points become labels",
     )
