@@ -5,8 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from manifests.lake import Lake
+
+# How long one example takes is the machine's business: a busy one would fail a rule that holds.
+settings.register_profile("affectdata", deadline=None)
+settings.load_profile("affectdata")
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 
