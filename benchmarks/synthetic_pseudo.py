@@ -31,7 +31,7 @@ ALIGNMENT = "resize48"
 def recipe(epochs: int, width: int) -> Recipe:
     """The multi-task baseline cut to a minute: gray crops of 48 x 48, a narrow stem, `width` channels after it.
 
-    Chosen by the scores on `val` of a model on all labels, before anything was hidden or any test sample scored:
+    Chosen by the scores on `val` of a model on all labels, before any test sample was scored or any student trained:
     batches of 16 and a narrow stem reached in one minute what batches of 32 and the usual stem did not.
     """
     channels = [width * factor for factor in (1, 2, 4, 8)]
