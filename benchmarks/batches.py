@@ -37,7 +37,7 @@ from manifests.lake import Lake
 from manifests.layer import LayerFacts
 from trainer.data import Samples, keys_of
 from trainer.loader import TrainLoader
-from trainer.sampling import Order
+from trainer.sampling import Pooled, Share
 from trainer.targets import ClassTarget, Targets
 
 SIDE, BATCH, WORKERS, CLASSES = 96, 256, 2, 7
@@ -119,7 +119,7 @@ def our_samples(lake: Lake, *, hold: bool) -> Samples:
 def ours(lake: Lake, *, blocks: bool) -> Iterator[int]:
     """Sizes of the batches of epoch after epoch."""
     samples = our_samples(lake, hold=not blocks)
-    loader = TrainLoader(samples, Order(len(samples), BATCH, 1, blocks=blocks))
+    loader = TrainLoader(samples, Pooled(len(samples), BATCH, 1, share=Share(blocks=blocks)))
     for epoch in range(1 << 20):
         loader.set_epoch(epoch)
         for batch in loader:

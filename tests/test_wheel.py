@@ -104,4 +104,4 @@ def test_the_lock_pins_every_requirement_and_names_no_index() -> None:
     project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
     wanted = [*project["dependencies"], *(r for extra in project["optional-dependencies"].values() for r in extra)]
     names = {re.split(r"[\[<>=~! ;]", requirement)[0].lower() for requirement in wanted}
-    assert names - pinned == set()
+    assert names - pinned == {"affectdata"}  # the dev extra asks for another extra of ours

@@ -28,7 +28,7 @@ T = TypeVar("T")
 THREADS = 2
 """Threads that gather batches; copying pixels holds no lock of Python's."""
 
-AHEAD = 3
+AHEAD = 2
 """Batches that are made or lie ready while one is computed on."""
 
 

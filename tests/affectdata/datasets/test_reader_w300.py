@@ -192,8 +192,10 @@ def test_any_points_file_is_68_points_or_one_reject(data: bytes) -> None:
 
 
 def folder_of(tmp: Path, name: str, data: bytes) -> Folder:
-    (tmp / name).write_bytes(data)
-    return Folder(tmp, list_files(tmp))
+    root = tmp / f"fuzzed-{name}"
+    root.mkdir(exist_ok=True)
+    (root / name).write_bytes(data)
+    return Folder(root, list_files(root))
 
 
 @pytest.mark.fuzz
