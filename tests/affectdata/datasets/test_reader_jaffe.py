@@ -176,9 +176,9 @@ def test_numbers_of_a_cleaned_copy_that_are_no_serials_change_nothing() -> None:
 def test_every_row_of_the_table_is_a_rating_or_a_reject(data: bytes) -> None:
     reject = Reject()
     found = list(read_ratings(data, "README", reject))
-    headers = ("# HAP", "#HAP")
     meant = [line for _, line in table_lines(data) if looks_like_row(line.split())]
-    meant = [line for line in meant if not line.strip().startswith(headers) or not has_ratings(line.encode())]
+    # A header has any number of blanks behind its sign.
+    meant = [line for line in meant if "".join(line.split())[:4] != "#HAP" or not has_ratings(line.encode())]
     assert len(found) + len(reject) == len(meant)
     before = len(reject)
     pictures = {"KM-NE1": 1, "KM-HA1": 2, "YM-HA2": 53}
