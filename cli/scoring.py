@@ -10,7 +10,7 @@ import typer
 from cli.examples import with_examples
 from cli.printing import Csv, Form, Grid, Json, form_of, say, show
 from cli.session import session
-from cli.training import SCORE_COLUMNS, score_rows
+from cli.training import SCORE_COLUMNS, By, Resamples, score_rows
 
 
 @with_examples(
@@ -29,16 +29,8 @@ def score(
     skip_missing: Annotated[
         bool, typer.Option("--skip-missing", help="Score although some samples have no prediction; says how many.")
     ] = False,
-    by: Annotated[
-        str,
-        typer.Option("--by", metavar="NAMES", help="Also by subgroup: gender, age, ethnicity, face_size; with commas."),
-    ] = "",
-    resamples: Annotated[
-        int | None,
-        typer.Option(
-            "--resamples", metavar="N", min=0, help="Draws for the intervals; 0: no intervals.", show_default="2000"
-        ),
-    ] = None,
+    by: By = "",
+    resamples: Resamples = None,
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:

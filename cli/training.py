@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     from trainer.scores import DatasetScores, Scores
 
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", envvar="AFFECT_RUNS", help="Folder of the run folders.")]
+By = Annotated[
+    str,
+    typer.Option("--by", metavar="NAMES", help="Also by subgroup: gender, age, ethnicity, face_size; with commas."),
+]
+Resamples = Annotated[
+    int | None,
+    typer.Option(
+        "--resamples", metavar="N", min=0, help="Draws for the intervals; 0: no intervals.", show_default="2000"
+    ),
+]
 RUNS = Path("runs")
 
 
@@ -187,16 +197,8 @@ def evaluate(
             show_default="the recipe's",
         ),
     ] = None,
-    by: Annotated[
-        str,
-        typer.Option("--by", metavar="NAMES", help="Also by subgroup: gender, age, ethnicity, face_size; with commas."),
-    ] = "",
-    resamples: Annotated[
-        int | None,
-        typer.Option(
-            "--resamples", metavar="N", min=0, help="Draws for the intervals; 0: no intervals.", show_default="2000"
-        ),
-    ] = None,
+    by: By = "",
+    resamples: Resamples = None,
     device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")] = "auto",
     allow_changed: Annotated[
         bool, typer.Option("--allow-changed", help="Score although the lake has changed since training.")
