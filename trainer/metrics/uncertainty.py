@@ -44,16 +44,24 @@ def bootstrap_all(
     seed: int = 0,
 ) -> list[Interval]:
     """As `bootstrap`, for several statistics of the same resamples."""
-    members = _members(clusters)
     whole = statistics(np.arange(len(clusters)))
-    drawn = np.array([statistics(rows) for rows in _resamples(members, resamples, seed)]).reshape(resamples, len(whole))
-    intervals = []
-    for value, values in zip(whole, drawn.T, strict=True):
-        defined = values[~np.isnan(values)]
-        low, high = _percentiles(defined, level)
-        undefined = len(values) - len(defined)
-        intervals.append(Interval(value, low, high, level, resamples, undefined, len(members)))
-    return intervals
+    drawn = resampled(statistics, clusters, resamples=resamples, seed=seed)
+    count = len(np.unique(np.asarray(clusters)))
+    return [interval_of(value, values, count, level=level) for value, values in zip(whole, drawn.T, strict=True)]
+
+
+def resampled(
+    statistics: Callable[[Ints], Sequence[float]], clusters: AnyArray, *, resamples: int = RESAMPLES, seed: int = 0
+) -> Floats:
+    """Scores of every resample of whole clusters, float64 [resamples, statistics]; see `bootstrap`."""
+    drawn = [list(statistics(rows)) for rows in _resamples(_members(clusters), resamples, seed)]
+    return np.asarray(drawn, np.float64).reshape(resamples, -1)
+
+
+def interval_of(value: float, drawn: Floats, clusters: int, *, level: float = 0.95) -> Interval:
+    """Percentile interval of a value from its scores on resamples, [resamples]; undefined ones are counted."""
+    defined = drawn[~np.isnan(drawn)]
+    return Interval(value, *_percentiles(defined, level), level, len(drawn), len(drawn) - len(defined), clusters)
 
 
 def paired_difference(
