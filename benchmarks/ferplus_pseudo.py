@@ -53,7 +53,7 @@ def main() -> None:
     asked = parser.parse_args()
     seeds = [int(seed) for seed in asked.seeds.split(",")]
     truth = "derived-ferplus-majority"
-    setting = Setting(asked.folder, "fer2013", truth, "ferplus", "val", "duplicates", asked.hidden, ("expression",))
+    setting = Setting(asked.folder, "fer2013", truth, "ferplus", "duplicates", asked.hidden, ("expression",))
     lake = Lake(asked.folder / "lake", create=True)
     print(ingest(lake, "fer2013", asked.path).lines()[0], flush=True)
     print(align(lake, "fer2013", alignment="resize48", options=AlignOptions(gray=True)).lines()[0], flush=True)

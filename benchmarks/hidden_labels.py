@@ -1,7 +1,7 @@
 """What a teacher's labels are worth where labels that exist are hidden: the steps that two benchmarks share.
 
-`hide` publishes a label layer without the labels of a share of the training samples, and a protocol whose truth is that
-layer, so that no epoch and no temperature is chosen with what is hidden. `Students` trains, one process per run:
+`hide` hides the labels of a share of the training samples (`affect hide-labels`). `students` trains,
+one process per run:
 
     scarce  on the labels that are left, with as many steps as `full`
     pseudo  on those and on what the teacher says of the others
@@ -18,29 +18,23 @@ import multiprocessing
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from affectdata.labels.folds import Draw, make_folds
+from affectdata.labels.hidden import ALL, Hiding, Part, hidden_ids, hide_labels
 from manifests import vocabulary as voc
 from manifests.lake import Lake
-from manifests.protocols import clusters, identity, known_keys, leaks, roles
+from manifests.protocols import clusters, identity, known_keys, leaks
 from manifests.query import manifest_table
 from trainer.calibrate import expected_calibration_error
 from trainer.data import prepare
 from trainer.evaluate import evaluate
+from trainer.evidence import au_cells, scorer
 from trainer.fit import Machine, train
-from trainer.metrics.accuracy import top1, uar
-from trainer.metrics.au_f1 import au_f1
-from trainer.metrics.ccc import ccc, p_va
-from trainer.metrics.classified import classified
-from trainer.metrics.detected import detected
-from trainer.metrics.located import Normaliser, located, nme
-from trainer.metrics.rated import rated
 from trainer.metrics.uncertainty import paired_difference
 from trainer.pseudo import pseudo_label
 from trainer.recipe import Recipe
@@ -48,10 +42,11 @@ from trainer.run import FACTS, Run
 from trainer.teacher import Teacher
 from trainer.teaching import Request
 
-VISIBLE, HIDDEN = "visible", "hidden"
+VISIBLE = "visible"
 KINDS = ("scarce", "pseudo", "full")
 TEACHER, RAW = "teacher", "raw"
 BINS = 10
+MEASURED = ("top1", "uar", "ccc_valence", "ccc_arousal", "p_va", "au_f1", "nme_io")
 
 Measure = Callable[[np.ndarray], float]
 """A score of the rows with these indices."""
@@ -63,8 +58,8 @@ class Setting:
 
     Args:
         truth: Label layer of all labels.
-        base: Protocol; its role `scored_as` is scored.
-        by: What is never split between hidden and visible (`affect folds --by`).
+        base: Protocol: who trains.
+        by: What is never split between hidden and visible (`affect hide-labels --by`).
         share: Share of the training samples whose labels are hidden.
         tasks: Tasks of the teacher.
     """
@@ -73,7 +68,6 @@ class Setting:
     dataset: str
     truth: str
     base: str
-    scored_as: str
     by: str
     share: float
     tasks: tuple[str, ...]
@@ -89,28 +83,12 @@ class Setting:
 
 
 def hide(setting: Setting, seed: int) -> list[str]:
-    """Publish the protocol that draws what is hidden, the labels that are left, and a protocol that knows no others."""
-    lake, dataset = setting.lake, setting.dataset
-    if lake.has(dataset, f"protocols/{VISIBLE}"):
+    """Publish the labels that are left, and a protocol that knows no others."""
+    if setting.lake.has(setting.dataset, f"protocols/{VISIBLE}"):
         return [f"protocol {VISIBLE} is there"]
-    draw = Draw(setting.by, holdout=setting.share, base=setting.base, scored_as=setting.scored_as, seed=seed)
-    said = make_folds(lake, dataset, HIDDEN, replace(draw, truth=(setting.truth,))).lines()
-    source, base = lake.layer(dataset, f"labels/{setting.truth}"), lake.layer(dataset, f"protocols/{setting.base}")
-    table, hidden = lake.read(dataset, source.key), hidden_ids(setting)
-    kept = table.filter(pc.invert(pc.is_in(table["sample_id"], value_set=hidden)))
-    rule = f"{setting.truth} without what protocol {HIDDEN} holds out"
-    facts = replace(source.facts, fingerprint="", rule=rule, command="")
-    with lake.publish(dataset, command="benchmark: hide labels") as step:
-        step.write("labels", f"derived-{VISIBLE}", kept, facts, ["samples", source.key, f"protocols/{HIDDEN}"])
-        facts = replace(base.facts, fingerprint="", truth=[f"derived-{VISIBLE}"], command="", extra={})
-        step.write("protocols", VISIBLE, lake.read(dataset, base.key), facts, ["samples"])
-    return [*said, f"labels of {table.num_rows - kept.num_rows:,} of {table.num_rows:,} samples are hidden"]
-
-
-def hidden_ids(setting: Setting) -> pa.Array:
-    """sample_id of every sample whose labels are hidden."""
-    named = roles(setting.lake, setting.dataset, HIDDEN)
-    return named.filter(pc.equal(named["role"], "val"))["sample_id"].combine_chunks()
+    keep = (Part((ALL,), 1 - setting.share),)
+    hiding = Hiding(setting.truth, keep, setting.base, setting.by, seed)
+    return hide_labels(setting.lake, setting.dataset, VISIBLE, hiding).lines()
 
 
 def teach(setting: Setting, recipe: Recipe, threads: int) -> dict[str, object]:
@@ -127,7 +105,7 @@ def teach(setting: Setting, recipe: Recipe, threads: int) -> dict[str, object]:
 
 def against_hidden(setting: Setting) -> dict[str, object]:
     """The teacher's labels of hidden samples against the truth."""
-    hidden = pa.table({"sample_id": hidden_ids(setting)})
+    hidden = pa.table({"sample_id": hidden_ids(setting.lake, setting.dataset, VISIBLE, setting.truth)})
     said, raw, truth = (
         _words(setting, hidden, source) for source in (f"teacher-{TEACHER}", f"teacher-{RAW}", setting.truth)
     )
@@ -155,20 +133,9 @@ def against_hidden(setting: Setting) -> dict[str, object]:
 
 def _cells(both: pa.Table) -> tuple[np.ndarray, np.ndarray]:
     """Presence and said probability of every AU cell that the truth knows, float32 [cells] each."""
-    present, said = _au_columns(both)
+    _, present, said = au_cells(both)
     known = ~np.isnan(present) & ~np.isnan(said)
     return (present[known] >= 0.5).astype(np.float32), said[known].astype(np.float32)
-
-
-def _aus(table: pa.Table) -> list[int]:
-    return [au for au in voc.AU_SPACES["fbn17"] if f"p_{voc.au_column(au)}" in table.column_names]
-
-
-def _au_columns(table: pa.Table) -> tuple[np.ndarray, np.ndarray]:
-    """Truth and probability, float64 [rows, AUs] each, NaN where unknown."""
-    names = [voc.au_column(au) for au in _aus(table)]
-    present, said = (np.stack([_floats(table[f"{start}{name}"]) for name in names], 1) for start in ("", "p_"))
-    return present, said
 
 
 def _words(setting: Setting, hidden: pa.Table, source: str) -> pa.Table:
@@ -195,46 +162,8 @@ def _beside(truth: pa.Table, said: pa.Table) -> pa.Table:
 
 def measures(table: pa.Table) -> dict[str, Measure]:
     """Score by name of a table with the columns of a run's predictions; a row that is not labelled never counts."""
-    found: dict[str, Measure] = {}
-    if "expression" in table.column_names:
-        classes = voc.EXPRESSIONS
-        names = pa.array(classes)
-        codes = [
-            np.asarray(pc.fill_null(pc.index_in(table[name].combine_chunks(), value_set=names), -1)).astype(np.int64)
-            for name in ("expression", "expression_predicted")
-        ]
-        words = classified(codes[0], codes[1], (codes[0] >= 0) & (codes[1] >= 0), classes=classes)
-        found |= {"top1": lambda rows: top1(words.take(rows)).value, "uar": lambda rows: uar(words.take(rows)).value}
-    if "valence" in table.column_names:
-        pair = [np.stack([_floats(table[f"{axis}{end}"]) for axis in ("valence", "arousal")], 1) for end in _ENDS]
-        values = rated(np.nan_to_num(pair[0]), np.nan_to_num(pair[1]), ~np.isnan(pair[0]) & ~np.isnan(pair[1]))
-        for axis in ("valence", "arousal"):
-            found[f"ccc_{axis}"] = lambda rows, axis=axis: ccc(values.take(rows), axis).value  # type: ignore[misc]
-        found["p_va"] = lambda rows: p_va(values.take(rows)).value
-    if aus := _aus(table):
-        present, probability = _au_columns(table)
-        known = ~np.isnan(present) & ~np.isnan(probability)
-        cells = detected(np.nan_to_num(present) >= 0.5, np.nan_to_num(probability), known, aus=aus)
-        found["au_f1"] = lambda rows: au_f1(cells.take(rows)).value
-    if "landmarks" in table.column_names:
-        truth, guess = (_points(table[f"landmarks{end}"]) for end in _ENDS)
-        points = located(truth, np.nan_to_num(guess), np.isfinite(truth).all((1, 2)) & np.isfinite(guess).all((1, 2)))
-        found["nme_io"] = lambda rows: nme(points.take(rows), Normaliser.INTER_OCULAR).value
-    return found
-
-
-_ENDS = ("", "_predicted")
-
-
-def _floats(column: pa.ChunkedArray) -> np.ndarray:
-    return np.asarray(column.cast(pa.float64()).to_numpy(), np.float64)
-
-
-def _points(column: pa.ChunkedArray) -> np.ndarray:
-    length = 2 * len(voc.LANDMARK_MIRROR)
-    empty = pa.scalar([None] * length, column.type)
-    flat = pc.fill_null(column.combine_chunks(), empty).flatten().cast(pa.float64())
-    return flat.to_numpy(zero_copy_only=False).reshape(-1, length // 2, 2)
+    found = {name: scorer(table, name) for name in MEASURED}
+    return {name: score for name, score in found.items() if score is not None}
 
 
 def _confidence(table: pa.Table) -> np.ndarray:

@@ -80,7 +80,7 @@ def main() -> None:
     parser.add_argument("--resamples", type=int, default=2000)
     asked = parser.parse_args()
     seeds = [int(seed) for seed in asked.seeds.split(",")]
-    setting = Setting(asked.folder, "synthetic", "human", "official", "test", "subject", asked.hidden, TASKS)
+    setting = Setting(asked.folder, "synthetic", "human", "official", "subject", asked.hidden, TASKS)
     prepared(setting, asked.samples)
     chosen = recipe(asked.epochs, asked.width)
     first = chosen.replace({"train.seed": 0, "train.epochs": epochs_for(setting, chosen)["scarce"]})

@@ -62,6 +62,7 @@ for command, panel in (
     (layers.relocate, DATA),
     (layers.upgrade, DATA),
     (labels.ingest_labels, FACES),
+    (labels.hide_labels, FACES),
     (folds.folds, FACES),
     (coannotation.co_annotate, FACES),
     (coannotation.relate, FACES),

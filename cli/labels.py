@@ -1,4 +1,4 @@
-"""affect ingest-labels: labels that another tool made, as a source of their own."""
+"""affect ingest-labels, hide-labels: labels of another tool, and labels hidden to measure what they are worth."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from cli.examples import with_examples
+from cli.folds import Unit
 from cli.printing import say
 from cli.session import session
 
@@ -49,3 +50,37 @@ def ingest_labels(
     frames = Frames(sequence, frame_offset)
     lake = session(context).lake()
     say(take(lake, dataset, file, source, mapping, frames=frames, max_rejects=max_rejects).lines())
+
+
+@with_examples(
+    ("affect hide-labels fer2013 --name few --keep all=0.3 --base ferplus ...", "30 % keep theirs"),
+    ("affect hide-labels mine --name one --keep va=0.5 --keep au=0.5", "one task each"),
+)
+def hide_labels(
+    context: typer.Context,
+    dataset: Annotated[str, typer.Argument(metavar="DATASET", help="Dataset in the lake.")],
+    name: Annotated[
+        str, typer.Option("--name", metavar="NAME", help="Of the labels, derived-NAME, and of the protocol with them.")
+    ],
+    keep: Annotated[
+        list[str],
+        typer.Option("--keep", metavar="TASKS=SHARE", help="Tasks that a share of training samples keeps; repeatable."),
+    ],
+    labels: Annotated[str, typer.Option("--labels", metavar="SOURCE", help="Labelling to copy from.")] = "human",
+    base: Annotated[
+        str, typer.Option("--base", metavar="PROTOCOL", help="Who trains; everybody else keeps all labels.")
+    ] = "official",
+    by: Annotated[Unit, typer.Option("--by", help="What is never split between two shares.")] = Unit.subject,
+    seed: Annotated[int, typer.Option("--seed", min=0, help="Seed of the draw.")] = 0,
+) -> None:
+    """Copy a labelling without the labels of most training samples, to measure what labels are worth.
+
+    Trains: recipes with `sources: [derived-NAME, ...]` and `protocol: {name: NAME}`; what is hidden chooses nothing.
+
+    TASKS is all, or tasks with + between them: `--keep va+au=0.3`.
+    """
+    from affectdata.labels.hidden import Hiding, parse_part
+    from affectdata.labels.hidden import hide_labels as hide
+
+    hiding = Hiding(labels, tuple(map(parse_part, keep)), base, by.value, seed)
+    say(hide(session(context).lake(), dataset, name, hiding).lines())

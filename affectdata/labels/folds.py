@@ -100,12 +100,12 @@ def make_folds(lake: Lake, dataset: str, name: str, draw: Draw) -> FoldSummary:
         StaleLayerError: The dataset was ingested again while this ran.
     """
     _check(draw)
-    _check_name(lake, dataset, name, draw)
+    check_name(lake, dataset, name, draw.base)
     fingerprints = lake.fingerprints(dataset)
     samples = identity(lake, dataset)
     unseen = unseen_pictures(lake, dataset)
     keys = tuple(key for key in known_keys(samples) if key != "pixels" or not unseen)
-    _check_unit(samples, draw, dataset, unseen)
+    check_unit(samples, draw.by, dataset, unseen)
     role = _base_roles(lake, dataset, samples, draw)
     ignored = _set_leaks_aside(samples, role, keys)
     drawn = np.flatnonzero(role == "train")
@@ -157,21 +157,35 @@ def _check(draw: Draw) -> None:
         raise ProtocolError(f"folds: --seed {draw.seed}", expected="0 to 4294967295")
 
 
-def _check_name(lake: Lake, dataset: str, name: str, draw: Draw) -> None:
-    then = f"affect folds {dataset} --name {name}-mine ..."
-    if name == draw.base:
-        raise ProtocolError(f"folds: protocol {name} cannot be its own --base", then=then)
+def check_name(lake: Lake, dataset: str, name: str, base: str | None) -> None:
+    """Refuse to publish a protocol under the name of its base, or of one that the dataset itself has.
+
+    Raises:
+        ProtocolError: It would be replaced.
+    """
+    then = f"choose another --name, such as {name}-mine"
+    if name == base:
+        raise ProtocolError(f"protocol {name} cannot be its own --base", then=then)
     key = f"protocols/{name}"
     if lake.has(dataset, key) and "reader" in lake.layer(dataset, key).facts.extra:
-        raise ProtocolError(
-            f"folds: {name} is a protocol of {dataset} itself", expected="a name of your own", then=then
-        )
+        raise ProtocolError(f"{name} is a protocol of {dataset} itself", expected="a name of your own", then=then)
 
 
-def _check_unit(samples: pa.Table, draw: Draw, dataset: str, unseen: int) -> None:
+def check_unit(samples: pa.Table, by: str, dataset: str, unseen: int) -> None:
+    """Refuse to draw by what samples lack.
+
+    Args:
+        samples: An `identity` table.
+        by: One of `UNITS`.
+        dataset: For the message.
+        unseen: Pictures that no faces layer has looked at (`manifests.protocols.unseen_pictures`).
+
+    Raises:
+        ProtocolError: Samples without it, or pictures that have not been compared.
+    """
     column = {"subject": "subject_id", "sequence": "sequence_id", "group": "group_id", "pixels": "pixel_hash"}
-    missing = samples[column[UNITS[draw.by]]].null_count
-    if draw.by == "duplicates":
+    missing = samples[column[UNITS[by]]].null_count
+    if by == "duplicates":
         if unseen or missing == samples.num_rows:
             raise ProtocolError(
                 f"{dataset}: pictures have not been compared yet",
@@ -184,8 +198,8 @@ def _check_unit(samples: pa.Table, draw: Draw, dataset: str, unseen: int) -> Non
         return
     known = ", ".join(known_keys(samples)) or "none"
     raise ProtocolError(
-        f"{dataset}: {missing:,} of {samples.num_rows:,} samples have no {draw.by}",
-        expected=f"a {draw.by} for every sample; keys known here: {known}",
+        f"{dataset}: {missing:,} of {samples.num_rows:,} samples have no {by}",
+        expected=f"a {by} for every sample; keys known here: {known}",
         then="choose another --by (duplicates works for every dataset once it is aligned)",
     )
 
