@@ -19,6 +19,7 @@ from cli import (
     lineage,
     prediction,
     questions,
+    reproduce,
     scoring,
     teachers,
     training,
@@ -75,6 +76,7 @@ for command, panel in (
     (scoring.submit, MODELS),
     (teachers.pseudo_label, MODELS),
     (training.runs, MODELS),
+    (reproduce.reproduce, MODELS),
     (demo.demo, MODELS),
 ):
     app.command(

@@ -85,7 +85,8 @@ def train(
         return
     if recipe is None:
         raise typer.BadParameter("name a recipe, or --list them")
-    chosen = recipes.load(recipe).replace(_changes(changes or [], max_minutes))
+    limit: dict[str, object] = {} if max_minutes is None else {"train.max_minutes": max_minutes}
+    chosen = recipes.load(recipe).replace(limit | changed_fields(changes or []))
     lake = session(context).lake()
     from trainer.fit import Machine, is_first_process
     from trainer.fit import train as fit
@@ -108,11 +109,11 @@ def _runs_folder(folder: Path) -> Path:
     return folder
 
 
-def _changes(given: Sequence[str], max_minutes: float | None) -> dict[str, object]:
+def changed_fields(given: Sequence[str]) -> dict[str, object]:
     """`train.epochs=3` -> {"train.epochs": 3}; values are read as YAML, so that lists and null work."""
     import yaml
 
-    changes: dict[str, object] = {} if max_minutes is None else {"train.max_minutes": max_minutes}
+    changes: dict[str, object] = {}
     for text in given:
         key, equals, value = text.partition("=")
         if not (key and equals):

@@ -1,0 +1,167 @@
+"""The runs of a study: one per experiment and seed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from manifests.errors import RunError
+from trainer.metrics.registry import metric
+from trainer.recipe import Recipe, load
+from trainer.reproduction.study import SEEDS, Experiment, Row, Step, Study, filled
+from trainer.reproduction.workshop import Workshop
+from trainer.run import FACTS, Run
+from trainer.scoring import split_name
+
+GIVEN = "given"
+"""What stands for a part of a recipe that has fields."""
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What of a study is wanted.
+
+    Attributes:
+        seeds: One run of every experiment for each.
+        changes: Fields of every recipe, over those of the study.
+    """
+
+    seeds: tuple[int, ...] = SEEDS
+    changes: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a row.
+
+    Attributes:
+        base: The recipe as the package has it.
+        wanted: The recipe that is trained.
+        changes: What is set to get from one to the other.
+        before: Commands that it needs, with everything filled in.
+        scored: Datasets to score it on.
+    """
+
+    row: Row
+    seed: int
+    folder: Path
+    base: Recipe
+    wanted: Recipe
+    changes: Mapping[str, object]
+    before: tuple[Step, ...]
+    scored: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        return self.folder.name
+
+    @property
+    def begun(self) -> bool:
+        """Whether its folder is there."""
+        return (self.folder / FACTS).exists()
+
+    @property
+    def run(self) -> Run | None:
+        """The run, if it is finished.
+
+        Raises:
+            RunError: A run of that name was made by another recipe.
+        """
+        if not self.begun:
+            return None
+        run = Run(self.folder, finished=False)
+        different = differences(run.recipe, self.wanted)
+        if different:
+            raise RunError(
+                f"run {self.folder} was made with other settings",
+                found="; ".join(f"{name} {old}" for name, old, _ in different[:4]),
+                expected="; ".join(f"{name} {new}" for name, _, new in different[:4]),
+                then="give the same options as then; another --folder, or removing the run, starts anew",
+            )
+        return run if run.facts.state == "finished" else None
+
+    def is_scored(self, run: Run) -> bool:
+        """Whether its scores are those of the study: protocol, role and every dataset."""
+        tree: dict[str, Any] = run.scores or {}
+        found = {(d["dataset"], d["protocol"], d["role"]) for d in tree.get("datasets", [])}
+        role = self.wanted.protocol.report
+        return {(name, self.wanted.protocol_of(name), role) for name in self.scored} <= found
+
+
+def jobs(study: Study, workshop: Workshop, asked: Asked) -> list[Job]:
+    """Every run of every row, in an order in which each finds what it needs: the first seed of all rows comes first.
+
+    Raises:
+        RecipeError: A change does not fit.
+    """
+    order: list[Row] = []
+    for row in study.rows:
+        with_needs(study, row, order)
+    return [job for seed in asked.seeds for row in order for job in _of_row(study, row, seed, workshop, asked)]
+
+
+def differences(one: Recipe, other: Recipe) -> list[tuple[str, object, object]]:
+    """Dotted fields in which two recipes differ, with both values; the words about them do not count.
+
+    A part that only one of them has is one difference, with the value `given` where it is there.
+    """
+    left, right = _flat(one.model_dump(mode="json")), _flat(other.model_dump(mode="json"))
+    names = [name for name in dict.fromkeys([*left, *right]) if name not in ("name", "about", "paper")]
+    whole = [name for name in names if any(inner.startswith(f"{name}.") for inner in names)]
+    names = [name for name in names if not name.startswith(tuple(f"{part}." for part in whole))]
+    pairs = [tuple(side.get(name, GIVEN if name in whole else None) for side in (left, right)) for name in names]
+    return [(name, old, new) for name, (old, new) in zip(names, pairs, strict=True) if old != new]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def with_needs(study: Study, row: Row, order: list[Row]) -> None:
+    """Append a row to `order`, behind the rows that it needs; one that is there already stays."""
+    for name in row.needs:
+        with_needs(study, study.row(name), order)
+    if row not in order:
+        order.append(row)
+
+
+def _of_row(study: Study, row: Row, seed: int, workshop: Workshop, asked: Asked) -> Iterator[Job]:
+    for key, experiment in row.runs.items():
+        parts = [study.paper, row.name, *([key] if len(row.runs) > 1 else []), str(seed)]
+        given = workshop.given(seed=str(seed))
+        changes = {**study.set, **row.set, **experiment.set}
+        changes = {name: filled(value, given) for name, value in changes.items()}
+        changes |= {**asked.changes, "train.seed": seed}
+        yield _job(study, row, experiment, changes, (seed, workshop.runs / "-".join(parts), given))
+
+
+def _job(
+    study: Study,
+    row: Row,
+    experiment: Experiment,
+    changes: Mapping[str, object],
+    where: tuple[int, Path, dict[str, str]],
+) -> Job:
+    seed, folder, given = where
+    base = load(experiment.recipe)
+    wanted = base.replace(changes)
+    before = tuple(step.model_copy(update=filled(step.model_dump(), given)) for step in experiment.before)
+    own = [d.name for d in wanted.datasets]
+    scored = dict.fromkeys(column.dataset for column in study.columns)
+    foreign = [name for name in scored if name not in own and _column_fits(study, name, wanted)]
+    return Job(row, seed, folder, base, wanted, changes, before, (*own, *foreign))
+
+
+def _column_fits(study: Study, dataset: str, recipe: Recipe) -> bool:
+    """Whether a column on that dataset asks for a task that the recipe has."""
+    tasks = {metric(split_name(c.metric)[0]).task for c in study.columns if c.dataset == dataset}
+    return bool(tasks & set(recipe.tasks.names))
