@@ -1,15 +1,17 @@
 """Batches of 96 x 96 pictures per second, warm and cold, beside the peers that read the same pictures as JPEG.
 
-    python benchmarks/batches.py [--count 40000] [--seconds 3] [--folder DIR]
+    python benchmarks/batches.py [--count 40000] [--seconds 2] [--rounds 3] [--folder DIR]
 
 Sides, each giving uint8 batches with labels in a random order, in one run on one machine:
   ours        packed crops through `trainer.loader.TrainLoader` (cold: shuffled by blocks, as for a store beyond memory)
-  ImageFolder torchvision's ImageFolder and DataLoader with 2 workers, the pictures as JPEG
-    ToTensor  the same with torchvision's usual transform: float32 batches
+  ImageFolder torchvision's ImageFolder and DataLoader with 2 workers, the pictures as JPEG, as its examples do it:
+              with ToTensor, so float32 batches
+    as uint8  the same with PILToTensor: uint8 batches like ours
   WebDataset  the same JPEGs in tar files, 2 workers; left out where it is not installed
   memcpy      one thread copying the same bytes batch by batch out of memory: the limit
 
-Cold means: written to disk, then dropped from the page cache by posix_fadvise.
+Cold means: written to disk, then dropped from the page cache by posix_fadvise. The sides take turns in several rounds;
+medians count, as the memory of a shared machine is now fast, now slow.
 Targets: warm >= 80 x ImageFolder and >= half of memcpy; cold >= 4 x ImageFolder.
 """
 
@@ -22,7 +24,7 @@ import os
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -126,7 +128,7 @@ def ours(lake: Lake, *, blocks: bool) -> Iterator[int]:
             yield len(batch.pixels)
 
 
-def image_folder(folder: Path, *, as_float: bool = False) -> Iterator[int]:
+def image_folder(folder: Path, *, as_float: bool = True) -> Iterator[int]:
     """The same from torchvision, whose worker processes decode JPEG; float32 in 0..1 is what its examples do."""
     from torch.utils.data import DataLoader
     from torchvision.datasets import ImageFolder
@@ -202,7 +204,7 @@ def measure(folder: Path, lake: Lake, seconds: float) -> dict[str, tuple[float, 
     sides: dict[str, tuple[Callable[[bool], Iterator[int] | None], list[Path]]] = {
         "ours": (lambda cold: ours(lake, blocks=cold), crops),
         "ImageFolder": (lambda _: image_folder(folder), jpegs),
-        "  ToTensor": (lambda _: image_folder(folder, as_float=True), jpegs),
+        "  as uint8": (lambda _: image_folder(folder, as_float=False), jpegs),
         "WebDataset": (lambda _: web_dataset(folder), tars),
     }
     found: dict[str, tuple[float, float]] = {}
@@ -215,6 +217,14 @@ def measure(folder: Path, lake: Lake, seconds: float) -> dict[str, tuple[float, 
         found[name] = (warm, cold)
     found["memcpy"] = (speed(lambda: memcpy(lake), seconds, skip=20, most=math.inf), float("nan"))
     return found
+
+
+def medians(rounds: Sequence[dict[str, tuple[float, float]]]) -> dict[str, tuple[float, float]]:
+    """Side -> medians over the rounds."""
+    return {
+        name: (float(np.median([r[name][0] for r in rounds])), float(np.median([r[name][1] for r in rounds])))
+        for name in rounds[0]
+    }
 
 
 def report(found: dict[str, tuple[float, float]]) -> Iterator[str]:
@@ -242,7 +252,8 @@ def main() -> None:
     """Write the pictures, measure, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--count", type=int, default=40_000)
-    parser.add_argument("--seconds", type=float, default=3.0, help="per side and temperature")
+    parser.add_argument("--seconds", type=float, default=2.0, help="per side, temperature and round")
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--folder", type=Path, help="where to write (default: a temporary folder, removed afterwards)")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="affect-batches-", dir=options.folder) as name:
@@ -252,7 +263,8 @@ def main() -> None:
         jpeg = sum(path.stat().st_size for path in (folder / "jpeg").rglob("*.jpg")) / options.count
         print(f"{options.count:,} pictures of {SIDE} x {SIDE} x 3, {jpeg / 1024:.1f} KB as JPEG, batches of {BATCH}")
         print(f"written in {time.perf_counter() - began:.0f} s; {os.cpu_count()} cores, {WORKERS} workers", flush=True)
-        for line in report(measure(folder, lake, options.seconds)):
+        rounds = [measure(folder, lake, options.seconds) for _ in range(options.rounds)]
+        for line in report(medians(rounds)):
             print(line)
 
 

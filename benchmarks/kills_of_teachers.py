@@ -104,7 +104,9 @@ def main() -> None:
         for part in parts(half)[::2]:
             part.unlink()
         print(f"{len(parts(whole))} parts, {seconds:.2f} s uninterrupted", flush=True)
-        for number in range(asked.kills):
+        number = 0
+        while killed < asked.kills:  # a run that had ended when its kill came is checked and not counted
+            number += 1
             here = folder / f"kill-{number}"
             shutil.copytree(half if number % 2 else lake.home, here, symlinks=True)
             at = draw.uniform(0, seconds)
@@ -124,9 +126,9 @@ def main() -> None:
                 sys.exit(f"other bytes after a kill at {at:.2f} s")
             killed += bool(process.exitcode)
             how = "killed" if process.exitcode else "had ended"
-            print(f"{number + 1:3} at {at:5.2f} s: {how}, {there}; same bytes", flush=True)
+            print(f"{number:3} at {at:5.2f} s: {how}, {there}; same bytes", flush=True)
             shutil.rmtree(here)
-    print(f"{killed} of {asked.kills} runs killed, every lake opened, every run after it gave the same bytes")
+    print(f"{number} runs, {killed} of them killed, every lake opened, every run after it gave the same bytes")
 
 
 if __name__ == "__main__":
