@@ -5,25 +5,28 @@ Every command runs in a process of its own, as a user's does, and dies by SIGKIL
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from dataclasses import dataclass
+from functools import partial
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import pytest
 
+from affectdata.faces import align
 from affectdata.synthetic import write_twin
+from cli.errors import run
 from manifests.killpoints import POINTS
 from manifests.lake import Lake
+from tests.forks import DATA, ended, fork_from, started
 
 SAMPLES = 60
-SMALL_CHUNKS = "import manifests.crops; manifests.crops.CHUNK = 16; import cli; cli.main()"
-"""Four chunks instead of one, so that a kill can fall between them."""
+CHUNK = 16
+"""Samples of a chunk: four chunks instead of one, so that a kill can fall between them."""
 
 STEPS = {
     "ingest": ["ingest", "synthetic", "{root}"],
@@ -54,32 +57,36 @@ def contents(lake: Path) -> Contents:
     return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-def start(step: str, root: Path, lake: Path, kill_at: str = "") -> subprocess.Popen[bytes]:
-    words = [word.format(root=root) for word in STEPS[step]]
-    environment = os.environ | {"AFFECT_KILL_AT": kill_at, "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", SMALL_CHUNKS, "--lake", str(lake), *words]
-    return subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+def command(words: list[str]) -> None:
+    """What the process does: one command line, with small chunks."""
+    align.AlignOptions = partial(align.AlignOptions, chunk=CHUNK)  # type: ignore[misc,assignment]  # as the command finds it
+    sys.exit(run(words))
 
 
-def finish(process: subprocess.Popen[bytes]) -> str:
-    output, _ = process.communicate(timeout=120)
-    return output.decode()
+def start(step: str, root: Path, lake: Path, kill_at: str = "") -> BaseProcess:
+    words = ["--lake", str(lake), *(word.format(root=root) for word in STEPS[step])]
+    return started(command, words, output=lake.with_name("output.txt"), AFFECT_KILL_AT=kill_at)
+
+
+def said(lake: Path) -> str:
+    """What the last command on a lake printed."""
+    return lake.with_name("output.txt").read_text()
 
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    fork_from(*DATA)
     folder = tmp_path_factory.mktemp("kills")
     root = folder / "synthetic"
     write_twin("synthetic", root, samples=SAMPLES, seed=3)
     empty, ingested, aligned = folder / "empty", folder / "ingested", folder / "aligned"
     Lake(empty, create=True)
     seconds = {}
+    ended(started(time.sleep, 0))  # everything is imported once, outside of the measured durations
     for step, source, target in (("ingest", empty, ingested), ("align", ingested, aligned)):
         shutil.copytree(source, target, symlinks=True)
         begun = time.monotonic()
-        process = start(step, root, target)
-        assert finish(process) is not None
-        assert process.returncode == 0
+        assert ended(start(step, root, target)) == 0, said(target)
         seconds[step] = time.monotonic() - begun
     return World(
         root,
@@ -94,9 +101,7 @@ def check_after_kill(world: World, step: str, lake: Path) -> None:
     assert Lake(lake).datasets() in ([], ["synthetic"])
     assert not any(layer.stale for layer in Lake(lake).layers())
     assert contents(lake) in (world.before[step], world.after[step])
-    process = start(step, world.root, lake)
-    output = finish(process)
-    assert process.returncode == 0, output
+    assert ended(start(step, world.root, lake)) == 0, said(lake)
     assert contents(lake) == world.after[step]
 
 
@@ -104,9 +109,7 @@ def check_after_kill(world: World, step: str, lake: Path) -> None:
 def test_a_kill_at_a_named_point_loses_nothing(world: World, tmp_path: Path, step: str, point: str) -> None:
     lake = tmp_path / "lake"
     shutil.copytree(world.lakes[step], lake, symlinks=True)
-    process = start(step, world.root, lake, kill_at=point)
-    output = finish(process)
-    assert process.returncode == -signal.SIGKILL, output
+    assert ended(start(step, world.root, lake, kill_at=point)) == -signal.SIGKILL, said(lake)
     check_after_kill(world, step, lake)
 
 
@@ -116,10 +119,7 @@ def test_a_kill_at_a_random_moment_loses_nothing(world: World, tmp_path: Path, m
     lake = tmp_path / "lake"
     shutil.copytree(world.lakes[step], lake, symlinks=True)
     process = start(step, world.root, lake)
-    try:
-        process.wait(timeout=random.Random(moment).uniform(0.0, world.seconds[step]))
-    except subprocess.TimeoutExpired:
-        process.kill()
-    finish(process)
-    assert process.returncode in (0, -signal.SIGKILL)
+    process.join(random.Random(moment).uniform(0.0, world.seconds[step]))
+    process.kill()
+    assert ended(process) in (0, -signal.SIGKILL)
     check_after_kill(world, step, lake)

@@ -37,7 +37,10 @@ def draw_curves(path: Path, rows: Sequence[Mapping[str, float]], best_epoch: int
     errors = [n for n in scored if lower_is_better(n)]
     panels = [(LOSS, losses), ("selection: higher is better", primary)]
     panels += [("selection: lower is better", errors)] if errors else []
-    figure, axes = plt.subplots(1, len(panels), figsize=(4.6 * len(panels), 3.6), layout="constrained", squeeze=False)
+    width, height = 4.6 * len(panels), 3.6
+    figure, axes = plt.subplots(1, len(panels), figsize=(width, height), squeeze=False)
+    # Margins in inches: a layout that measures the text would draw everything twice.
+    figure.subplots_adjust(0.6 / width, 0.5 / height, 1 - 0.15 / width, 1 - 0.35 / height, wspace=0.2)
     epochs = [row["epoch"] + 1 for row in rows]
     for axis, (title, shown) in zip(axes[0], panels, strict=True):
         for colour, name in zip(COLOURS, shown, strict=False):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import multiprocessing
 import os
 import signal
 from pathlib import Path
@@ -25,6 +24,7 @@ from manifests.errors import (
     UnknownNameError,
 )
 from manifests.lake import Lake, LayerFacts
+from tests.forks import DATA, ended, fork_from, started
 
 
 def samples(count: int, dataset: str = "rafdb") -> pa.Table:
@@ -357,29 +357,19 @@ def test_a_folder_without_the_media_is_no_place_to_relocate_to(lake: Lake, tmp_p
 PUBLICATION_POINTS = [name for name in killpoints.POINTS if name.startswith(("publish", "layer", "gener", "dataset"))]
 
 
-def _publish_and_die(home: Path, point: str) -> None:
-    os.environ["AFFECT_KILL_AT"] = point
+def _publish_another(home: Path) -> None:
     publish(Lake(home), count=5, value=0, fingerprint="two")
 
 
-@pytest.fixture(scope="module")
-def spawned() -> multiprocessing.context.SpawnContext:
-    return multiprocessing.get_context("spawn")
-
-
 @pytest.mark.parametrize("point", PUBLICATION_POINTS)
-def test_a_kill_at_any_point_leaves_the_old_or_the_new_generation(
-    lake: Lake, tmp_path: Path, point: str, spawned: multiprocessing.context.SpawnContext
-) -> None:
+def test_a_kill_at_any_point_leaves_the_old_or_the_new_generation(lake: Lake, tmp_path: Path, point: str) -> None:
     publish(lake)
     old = contents(lake)
     expected = Lake(tmp_path / "expected", create=True)
     publish(expected)
     publish(expected, count=5, value=0, fingerprint="two")
-    process = spawned.Process(target=_publish_and_die, args=(lake.home, point))
-    process.start()
-    process.join()
-    assert process.exitcode == -signal.SIGKILL
+    fork_from(*DATA)
+    assert ended(started(_publish_another, lake.home, AFFECT_KILL_AT=point)) == -signal.SIGKILL
     assert contents(Lake(lake.home)) in (old, contents(expected))
     publish(Lake(lake.home), count=5, value=0, fingerprint="two")
     assert contents(lake) == contents(expected)

@@ -15,6 +15,8 @@ from manifests.crops import CHUNK, shard_name
 from manifests.lake import Lake
 from manifests.layer import LayerFacts
 from manifests.vocabulary import EXPRESSIONS, au_column
+from tests.forks import fork_from
+from trainer.figures import draw_confusion, draw_curves
 from trainer.recipe import Recipe, parse
 
 SIDE = 32
@@ -110,10 +112,35 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+FIGURES = {"trainer.figures.draw_curves": draw_curves, "trainer.evaluate.draw_confusion": draw_confusion}
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _undrawn() -> Iterator[None]:
+    """Figures take as long as a small run: none are drawn but where a test asks for `drawn`."""
+    with pytest.MonkeyPatch.context() as patch:
+        for where in FIGURES:
+            patch.setattr(where, lambda *_: None)
+        yield
+
+
+@pytest.fixture
+def drawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs draw their figures."""
+    for where, draw in FIGURES.items():
+        monkeypatch.setattr(where, draw)
+
+
 @pytest.fixture
 def toy(lake: Lake) -> Lake:
     """A lake with the toy dataset as it is."""
     return Toy().publish(lake)
+
+
+@pytest.fixture(scope="session")
+def forks() -> None:
+    """Processes of these tests are forks of one that has imported what they do, which takes as long as a test."""
+    fork_from("tests.trainer.test_pseudo", "tests.trainer.test_distributed")
 
 
 MakeRecipe = Callable[..., Recipe]

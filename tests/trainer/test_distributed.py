@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
+import socket
 from pathlib import Path
 
 import pytest
@@ -12,28 +10,26 @@ import torch
 
 from manifests.errors import RecipeError
 from manifests.lake import Lake
+from tests.forks import ended, started
 from trainer.fit import Machine, train
+from trainer.recipe import load
 from trainer.run import Run
 
 from .conftest import MakeRecipe, Toy
 
-SCRIPT = """
-import sys
-from pathlib import Path
 
-import torch
-
-from manifests.lake import Lake
-from trainer.fit import Machine, train
-from trainer.recipe import load
-
-if __name__ == "__main__":
-    torch.set_num_threads(1)
-    lake, recipe, run = sys.argv[1:]
-    train(load(recipe), Lake(lake), Path(run), machine=Machine("cpu", 2))
-"""
+def train_on_two(lake: Path, recipe: Path, run: Path) -> None:
+    """What each of two processes does."""
+    train(load(recipe), Lake(lake), run, machine=Machine("cpu", 2))
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.usefixtures("forks")
 def test_two_processes_equal_one(lake: Lake, recipe: MakeRecipe, tmp_path: Path) -> None:
     toy = Toy()
     toy.labels["human"]["expression"][:40] = [None] * 40  # the processes hold unlike numbers of labels
@@ -48,18 +44,13 @@ def test_two_processes_equal_one(lake: Lake, recipe: MakeRecipe, tmp_path: Path)
         backbone={"name": "test_vit", "in_chans": 1, "kwargs": {"img_size": 32}},
     )
     (tmp_path / "recipe.yaml").write_text(chosen.to_yaml())
-    (tmp_path / "two.py").write_text(SCRIPT)
-    arguments = [sys.executable, str(tmp_path / "two.py"), str(lake.home), str(tmp_path / "recipe.yaml")]
-    done = subprocess.run(
-        [*arguments, str(tmp_path / "two")],
-        env={**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": str(Path(__file__).parents[2])},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
-    assert done.stdout.count("epoch 1/1") == 1  # one process speaks
+    # As torchrun or SLURM start them: with their rank in the environment.
+    place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free_port()), "WORLD_SIZE": "2", "NODE_RANK": "0"}
+    work = (train_on_two, lake.home, tmp_path / "recipe.yaml", tmp_path / "two")
+    both = [started(*work, output=tmp_path / f"said{rank}", LOCAL_RANK=str(rank), **place) for rank in (0, 1)]
+    said = [(ended(process), (tmp_path / f"said{rank}").read_text()) for rank, process in enumerate(both)]
+    assert [code for code, _ in said] == [0, 0], said
+    assert [text.count("epoch 1/1") for _, text in said] == [1, 0]  # one process speaks
     two, one = Run(tmp_path / "two"), train(chosen, lake, tmp_path / "one", machine=Machine("cpu"), say=lambda _: None)
     assert two.facts.device == "2 x cpu"
     for name in ("loss", "loss_expression", "loss_landmarks", "score"):

@@ -71,6 +71,7 @@ def protocol(lake: Lake, name: str, truth: list[str], scored: str = "test") -> N
     assert scored in table["role"].to_pylist()
 
 
+@pytest.mark.usefixtures("drawn")
 def test_scores_predictions_and_figures_are_written(lake: Lake, run: Run) -> None:
     scores = evaluate(run, lake)
     (found,) = scores.datasets

@@ -65,6 +65,7 @@ def quiet(_: str) -> None:
     return None
 
 
+@pytest.mark.usefixtures("drawn")
 def test_a_run_learns_and_its_folder_is_whole(toy: Lake, recipe: MakeRecipe, run_dir: Path) -> None:
     lines: list[str] = []
     chosen = recipe(train__epochs=10)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import multiprocessing
 import os
 import pickle
 import random
@@ -36,6 +35,7 @@ from manifests.lake import Lake
 from manifests.layer import LayerFacts
 from manifests.query import manifest_table
 from manifests.vocabulary import AU_SPACES
+from tests.forks import ended, started
 from trainer import evaluate as evaluation
 from trainer import teacher as teaching
 from trainer.fit import Machine, train
@@ -379,7 +379,8 @@ def test_a_ray_cluster_gives_the_same_bytes_and_predicts_only_what_is_missing(
     monkeypatch.setattr("trainer.teacher.CHUNK", 32)
     other = Lake(shutil.copytree(lake.home, tmp_path / "other", symlinks=True))
     label(run, other)
-    ray.init(num_cpus=1, object_store_memory=80 * 2**20, include_dashboard=False, log_to_driver=False)
+    local = {"address": "local", "num_cpus": 1}  # and not a cluster that runs on this machine already
+    ray.init(**local, object_store_memory=80 * 2**20, include_dashboard=False, log_to_driver=False)
     try:
         assert label(run, lake, engine="ray").predicted == 80
         assert label(run, lake, engine="ray").predicted == 0
@@ -403,28 +404,15 @@ def test_an_engine_that_is_none_and_a_shard_of_what_ray_splits_are_refused(lake:
 REACHED = [name for name in POINTS if not name.startswith(("chunk", "manifest"))]
 """The named points that pseudo-labelling passes: all but those of align and of the manifest's cache."""
 
-FORKS = multiprocessing.get_context("forkserver")
-"""Processes to be killed are forks of one that has imported everything: a kill falls on the work, and costs little."""
 
-
-def label_in_small_parts(lake: Path, run: Path, point: str) -> None:
-    """What a killed process does; dies at `point`."""
-    os.environ["AFFECT_KILL_AT"] = point
-    torch.set_num_threads(1)
+def label_in_small_parts(lake: Path, run: Path) -> None:
+    """What a killed process does."""
     teaching.CHUNK = 16
     label(Run(run), Lake(lake), calibrated=False)
 
 
-def started(lake: Lake, run: Run, point: str = "") -> BaseProcess:
-    FORKS.set_forkserver_preload([__name__])
-    process = FORKS.Process(target=label_in_small_parts, args=(lake.home, run.path, point))
-    process.start()
-    return process
-
-
-def ended(process: BaseProcess) -> int | None:
-    process.join(60)
-    return process.exitcode
+def label_begun(lake: Lake, run: Run, point: str = "") -> BaseProcess:
+    return started(label_in_small_parts, lake.home, run.path, AFFECT_KILL_AT=point)
 
 
 def published(lake: Lake) -> dict[str, bytes]:
@@ -442,13 +430,18 @@ class Uninterrupted:
     seconds: float
 
 
-@pytest.fixture
-def uninterrupted(trained: tuple[Path, Path], tmp_path: Path) -> Uninterrupted:
+@pytest.fixture(scope="module")
+def uninterrupted(
+    trained: tuple[Path, Path],
+    forks: None,  # noqa: ARG001 - starts processes
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Uninterrupted:
+    tmp_path = tmp_path_factory.mktemp("uninterrupted")
     other = Lake(shutil.copytree(trained[0], tmp_path / "uninterrupted", symlinks=True))
     before, run = published(other), Run(trained[1])
-    assert ended(started(Lake(shutil.copytree(trained[0], tmp_path / "warm", symlinks=True)), run)) == 0
+    assert ended(label_begun(Lake(shutil.copytree(trained[0], tmp_path / "warm", symlinks=True)), run)) == 0
     begun = time.monotonic()
-    assert ended(started(other, run)) == 0
+    assert ended(label_begun(other, run)) == 0
     return Uninterrupted(before, published(other), time.monotonic() - begun)
 
 
@@ -468,10 +461,13 @@ def test_a_run_killed_at_any_named_point_goes_on_and_ends_with_the_same_bytes(
     run, dead = Run(trained[1]), []
     for point in POINTS:
         lake = Lake(shutil.copytree(trained[0], tmp_path / point, symlinks=True))
-        code = ended(started(lake, run, point))
+        code = ended(label_begun(lake, run, point))
         assert code in (0, -signal.SIGKILL), point
-        dead += [point] if code else []
-        check_after_kill(lake, run, uninterrupted)
+        if code:
+            dead.append(point)
+            check_after_kill(lake, run, uninterrupted)
+        else:
+            assert published(lake) == uninterrupted.after
     assert dead == REACHED
 
 
@@ -482,7 +478,7 @@ def test_a_run_killed_at_a_random_moment_goes_on_and_ends_with_the_same_bytes(
     run, draw = Run(trained[1]), random.Random(0)
     for moment in range(4):
         lake = Lake(shutil.copytree(trained[0], tmp_path / f"{moment}", symlinks=True))
-        process = started(lake, run)
+        process = label_begun(lake, run)
         process.join(draw.uniform(0, uninterrupted.seconds))
         process.kill()
         assert ended(process) in (0, -signal.SIGKILL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,9 @@ import pyarrow as pa
 import pytest
 
 from manifests.lake import Lake
+
+os.environ.setdefault("NUMBA_DISABLE_JIT", "1")
+"""face_alignment compiles two loops over 68 points, which takes longer than all that is asked of them here."""
 
 TRUNCATED, MISSING, LABELS_ONLY, WITHOUT_POINTS = 3, 5, 6, 8
 """Samples of the toy dataset that have something wrong."""

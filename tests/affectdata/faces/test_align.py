@@ -5,8 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -43,6 +41,7 @@ from tests.affectdata.faces.conftest import (
     landmarks,
     publish_toy,
 )
+from tests.forks import DATA, ended, fork_from, started
 
 SMALL = AlignOptions(workers=2, chunk=4)
 BAD = {TRUNCATED, MISSING, LABELS_ONLY}
@@ -238,20 +237,16 @@ def test_a_full_disk_keeps_the_finished_chunks_and_the_rerun_equals_an_uninterru
     assert published(toy) == published(other)
 
 
-KILLED = """
-from affectdata.faces.align import AlignOptions, align
-from manifests.jpegs import encode
-from manifests.lake import Lake, LayerFacts
-align(Lake({lake!r}), "toy", detector="dataset", options=AlignOptions(workers=2, chunk=4))
-"""
+def align_small(home: Path) -> None:
+    """What a killed process does."""
+    align(Lake(home), "toy", detector="dataset", options=SMALL)
 
 
 @pytest.mark.parametrize("point", ["chunk-pixels-written", "chunk-renamed", "chunks-done", "generation-renamed"])
 def test_a_killed_run_goes_on_and_ends_byte_identical(point: str, toy: Lake, tmp_path: Path) -> None:
     before = published(toy)
-    script = KILLED.format(lake=str(toy.home))
-    died = subprocess.run([sys.executable, "-c", script], env={**os.environ, "AFFECT_KILL_AT": point}, check=False)
-    assert died.returncode == -signal.SIGKILL
+    fork_from(*DATA)
+    assert ended(started(align_small, toy.home, AFFECT_KILL_AT=point)) == -signal.SIGKILL
     assert published(toy) == before
     again = align(Lake(toy.home), "toy", detector="dataset", options=SMALL)
     first = len(ranges(toy)[0])

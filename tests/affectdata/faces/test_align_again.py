@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +19,7 @@ from affectdata.faces.detectors import DatasetDetector
 from manifests.crops import CropStore
 from manifests.errors import AffectError, LakeBusyError, LakeError
 from manifests.lake import Lake, LayerFacts
+from tests.forks import DATA, ended, fork_from, started
 
 VIDEOS, FRAMES = 30, 8
 SMALL = AlignOptions(workers=2, chunk=16)
@@ -156,11 +154,9 @@ def test_a_second_geometry_looks_for_no_face_again(
     assert published(clips) == fresh(list(range(0, 2 * VIDEOS, 2)), "fbn96", "arcface112")
 
 
-KILLED = """
-from affectdata.faces.align import AlignOptions, align
-from manifests.lake import Lake
-align(Lake({lake!r}), "clips", detector="dataset", options=AlignOptions(workers=2, chunk=16))
-"""
+def align_small(home: Path) -> None:
+    """What a killed process does."""
+    align(Lake(home), "clips", detector="dataset", options=SMALL)
 
 
 @pytest.mark.parametrize("point", ["chunks-taken", "chunk-renamed", "layers-linked"])
@@ -170,9 +166,8 @@ def test_a_kill_while_videos_are_added_loses_nothing(
     videos = sorted([*range(0, 2 * VIDEOS, 2), 7, 31])
     publish(clips, root, videos)
     before = published(clips)
-    script = KILLED.format(lake=str(clips.home))
-    died = subprocess.run([sys.executable, "-c", script], env={**os.environ, "AFFECT_KILL_AT": point}, check=False)
-    assert died.returncode == -signal.SIGKILL
+    fork_from(*DATA)
+    assert ended(started(align_small, clips.home, AFFECT_KILL_AT=point)) == -signal.SIGKILL
     assert published(clips) == before
     assert align(Lake(clips.home), "clips", detector="dataset", options=SMALL).resumed
     assert published(clips) == fresh(videos)
