@@ -1,0 +1,79 @@
+"""What the recipes of the papers say is what the papers print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from manifests.errors import AffectError
+from manifests.lake import Lake
+from trainer.data import prepare
+from trainer.fit import Machine, train
+from trainer.recipe import load, names
+from trainer.sampler import order_for
+
+from .thin import publish, thin
+
+
+@pytest.fixture(scope="module")
+def mixed(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    return publish(Lake(tmp_path_factory.mktemp("mixed") / "lake", create=True))
+
+
+def test_the_recipes_are_those_of_the_papers_tables() -> None:
+    nets, tasks = ("", "-mobilenet", "-resnet"), ("va", "expr", "au")
+    kinds = ("", "-coannotation", "-soft", "-dm", "-soft-dm", "-va", "-expr", "-au")
+    shared = ("hard6", "hard14", "hard26", "hard32", "cross-stitch", "laf", "tucker", "tt")
+    assert {
+        *("sjmt-resnet32", "sjmt-resnet110", "sjmt-vgg16", "single-task", "classical-multitask"),
+        *(f"facebehaviornet{kind}" for kind in kinds),
+        *("subtle-single", *(f"subtle-{kind}{ada}" for kind in shared for ada in ("", "-ada"))),
+        *("cmcnn", "cmcnn-resnet18", "hps", "cross-stitch", "ps-mcnn", "basedcnn-fer", "basedcnn-fld"),
+        *(f"f3r-teacher-{task}{net}" for task in tasks for net in nets),
+        *(f"f3r-student{net}" for net in nets),
+    } <= set(names())
+
+
+@pytest.mark.parametrize("name", names())
+def test_a_recipe_says_what_it_is_for_and_whose_experiment_it_is(name: str) -> None:
+    recipe = load(name)
+    assert recipe.name == name
+    assert recipe.about
+    assert recipe.paper or name in ("demo", "ferplus-baseline", "multitask-baseline", "au-intensity")
+
+
+def test_facebehaviornet_s_batch_of_751_is_cut_as_printed(mixed: Lake) -> None:
+    recipe = load("facebehaviornet")
+    assert (recipe.train.batch, recipe.train.sampler) == (751, "aligned")
+    thin_one = thin("facebehaviornet")
+    order = order_for(thin_one, prepare(thin_one, mixed).train)
+    assert {len(batch) for batch in order.batches(0)} == {48}
+
+
+def test_f3r_s_teachers_see_a_quarter_of_the_batches_and_its_student_all() -> None:
+    shares = {
+        name: load(name).train for name in ("f3r-teacher-va", "f3r-teacher-expr", "f3r-teacher-au", "f3r-student")
+    }
+    assert [train.epoch_share for train in shares.values()] == [0.25, 0.25, 0.25, 1.0]
+    assert [train.epochs for train in shares.values()] == [40, 40, 40, 20]
+
+
+def test_co_annotation_fills_only_what_is_unknown(mixed: Lake) -> None:
+    plain, filled = (
+        prepare(thin(name), mixed).train.targets for name in ("facebehaviornet", "facebehaviornet-coannotation")
+    )
+    assert plain.au is not None
+    assert filled.au is not None
+    known = plain.au.mask
+    assert torch.equal(filled.au.present[known], plain.au.present[known])
+    gained = filled.au.mask & ~known
+    assert gained.any()
+    assert (filled.au.present[gained] == 1).all(), "an unlisted AU stays unknown, never absent"
+
+
+def test_a_source_that_nobody_made_is_refused_before_the_first_batch(toy: Lake, tmp_path: Path) -> None:
+    recipe = thin("facebehaviornet-coannotation", datasets=[{"name": "toy"}])
+    with pytest.raises(AffectError, match="co-du2014"):
+        train(recipe, toy, tmp_path / "run", machine=Machine("cpu"), say=lambda _: None)
