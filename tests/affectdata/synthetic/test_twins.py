@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
@@ -15,6 +16,7 @@ from manifests.errors import DatasetError, UnknownNameError
 from manifests.vocabulary import EXPRESSIONS
 
 ALL = [(dataset, variant) for dataset, twin in twins().items() for variant in twin.VARIANTS]
+SAMPLES, SEED = 30, 1
 
 
 def _tree(root: Path) -> dict[str, bytes]:
@@ -26,21 +28,35 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "twin"
 
 
-@pytest.mark.parametrize(("dataset", "variant"), ALL)
-def test_the_same_seed_gives_the_same_bytes_and_another_does_not(dataset: str, variant: str, tmp_path: Path) -> None:
-    trees = []
-    for name, seed in (("a", 4), ("b", 4), ("c", 5)):
-        write_twin(dataset, tmp_path / name, samples=LEAST_SAMPLES, seed=seed, variant=variant)
-        trees.append(_tree(tmp_path / name))
-    assert trees[0] == trees[1]
-    assert trees[0] != trees[2]
+@dataclass(frozen=True)
+class Twin:
+    """A variant of a twin as it was written, not to be changed."""
+
+    root: Path
+    truth: Truth
+    variant: str
+
+    def again(self, root: Path, seed: int) -> dict[str, bytes]:
+        """The tree that it is with a seed."""
+        write_twin(self.truth.dataset, root, samples=SAMPLES, seed=seed, variant=self.variant)
+        return _tree(root)
 
 
-@pytest.mark.parametrize(("dataset", "variant"), ALL)
-def test_the_truth_names_files_that_are_there_and_rejects_that_are_not_samples(
-    dataset: str, variant: str, root: Path
-) -> None:
-    truth = write_twin(dataset, root, samples=30, seed=1, variant=variant)
+@pytest.fixture(scope="module", params=ALL, ids=lambda case: "-".join(case))
+def twin(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Twin:
+    dataset, variant = request.param
+    root = tmp_path_factory.mktemp("twin") / "root"
+    return Twin(root, write_twin(dataset, root, samples=SAMPLES, seed=SEED, variant=variant), variant)
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_does_not(twin: Twin, tmp_path: Path) -> None:
+    tree = _tree(twin.root)
+    assert tree == twin.again(tmp_path / "same", SEED)
+    assert tree != twin.again(tmp_path / "other", SEED + 1)
+
+
+def test_the_truth_names_files_that_are_there_and_rejects_that_are_not_samples(twin: Twin) -> None:
+    root, truth = twin.root, twin.truth
     keys = [sample.key for sample in truth.samples]
     assert len(set(keys)) == len(keys) >= 25
     assert truth.rejects
@@ -51,15 +67,11 @@ def test_the_truth_names_files_that_are_there_and_rejects_that_are_not_samples(
     assert set(truth.conflicts) <= set(keys)
 
 
-@pytest.mark.parametrize(("dataset", "variant"), ALL)
-def test_only_the_pictures_that_the_truth_calls_unreadable_are_cut_short(
-    dataset: str, variant: str, root: Path
-) -> None:
-    truth = write_twin(dataset, root, samples=30, seed=1, variant=variant)
-    for sample in truth.samples:
+def test_only_the_pictures_that_the_truth_calls_unreadable_are_cut_short(twin: Twin) -> None:
+    for sample in twin.truth.samples:
         if sample.path is None or not sample.path.lower().endswith((".jpg", ".png")):
             continue
-        data = (root / sample.path).read_bytes()
+        data = (twin.root / sample.path).read_bytes()
         ends = data.endswith(b"\xff\xd9") or data[-8:-4] == b"IEND"
         assert ends == sample.readable
         if sample.readable:
