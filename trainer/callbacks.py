@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +16,12 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from safetensors.torch import save
+from torch import Tensor
 
 from manifests.errors import RunError
 from trainer.learner import Learner
 from trainer.metrics.registry import DEFAULTS
-from trainer.run import METRICS, RESUME, WEIGHTS, update_facts, write_text
+from trainer.run import METRICS, RESUME, WEIGHTS, another, update_facts, write_text
 from trainer.schedule import plateaus, without_better
 from trainer.settings import Train
 from trainer.targets import Batch
@@ -69,7 +70,14 @@ class Clock(L.Callback):  # type: ignore[misc]  # lightning ships no types that 
 
 
 class Divergence(L.Callback):  # type: ignore[misc]  # as above
-    """Ends a run whose loss is no number any more."""
+    """Ends a run whose losses or predictions are no numbers any more, before they are scored and kept.
+
+    Args:
+        path: The run folder, for the message.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: Learner, outputs: Any, batch: Batch, batch_idx: int
@@ -77,12 +85,31 @@ class Divergence(L.Callback):  # type: ignore[misc]  # as above
         last = trainer.is_last_batch
         if (trainer.global_step % _CHECK_EVERY == 0 or last) and not torch.isfinite(outputs["loss"]):
             losses = ", ".join(f"{task} {value:.3g}" for task, value in pl_module.last_losses().items())
-            raise RunError(
-                f"training diverged in epoch {trainer.current_epoch}, step {trainer.global_step}",
-                found=f"losses: {losses}",
-                expected="finite losses",
-                then="lower train.lr, set train.clip to 1, or raise train.warmup, with another --run",
-            )
+            self._end(trainer, pl_module, f"losses: {losses}", "finite losses")
+
+    def on_validation_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: Learner,
+        outputs: Mapping[str, Tensor],
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        # The last step may ruin a network whose loss was still finite.
+        ruined = [task for task in pl_module.recipe.tasks.names if not torch.isfinite(outputs[task]).all()]
+        if ruined:
+            found = f"predictions that are no numbers: {', '.join(ruined)}"
+            self._end(trainer, pl_module, found, "finite predictions")
+
+    def _end(self, trainer: L.Trainer, learner: Learner, found: str, expected: str) -> None:
+        raise RunError(
+            f"training diverged in epoch {trainer.current_epoch + 1}, step {trainer.global_step}",
+            found=found,
+            expected=expected,
+            then=f"{another(self.path, f'train.lr={learner.recipe.train.lr / 10:g}', 'train.clip=1')}; "
+            "if it diverges again, raise train.warmup",
+        )
 
 
 class Average(L.Callback):  # type: ignore[misc]  # as above

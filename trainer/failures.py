@@ -11,7 +11,7 @@ import torch
 from manifests.errors import RunError
 from manifests.storage import storage_errors
 from trainer.recipe import Recipe
-from trainer.run import RECIPE
+from trainer.run import RECIPE, another
 
 _NO_MEMORY = ("can't allocate memory", "not enough memory", "out of memory")
 """How PyTorch words it where it raises a plain RuntimeError."""
@@ -38,6 +38,6 @@ def failures(run_dir: Path, recipe: Recipe) -> Iterator[None]:
             f"run {run_dir.name} needs more memory than there is",
             found=(str(error) or type(error).__name__).splitlines()[0][:200],
             expected=f"room for a step of {batch} pictures",
-            then=f"--set train.batch={max(1, batch // 2)} or train.precision=bf16-mixed with another --run; if other "
-            f"programs held the memory, end them and {resume}",
+            then=f"{another(run_dir, f'train.batch={max(1, batch // 2)}')}, or train.precision=bf16-mixed instead; if "
+            f"other programs held the memory, end them and {resume}",
         ) from None

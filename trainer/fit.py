@@ -150,7 +150,7 @@ def _trainer(
         precision=recipe.train.precision,
         max_epochs=length.epochs,
         gradient_clip_val=recipe.train.clip,
-        callbacks=[clock, Average(), Divergence(), keeper, Screen(keeper, say), Preemption(keeper)],
+        callbacks=[clock, Average(), Divergence(run_dir), keeper, Screen(keeper, say), Preemption(keeper)],
         logger=TensorBoardLogger(run_dir, name="tensorboard", version=""),
         log_every_n_steps=min(50, length.steps_per_epoch),
         use_distributed_sampler=False,

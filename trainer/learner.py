@@ -186,8 +186,10 @@ class Learner(L.LightningModule):  # type: ignore[misc]  # lightning ships no ty
         """Losses of the last step, per task."""
         return {task: float(loss) for task, loss in self._last.items()}
 
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:  # noqa: ARG002  # Lightning's signature
-        self._parts.append((Predictions.of(self.scored(self.images(batch))), batch.index.cpu().numpy()))
+    def validation_step(self, batch: Batch, batch_idx: int) -> Mapping[str, Tensor]:  # noqa: ARG002  # as above
+        outputs: Mapping[str, Tensor] = self.scored(self.images(batch))
+        self._parts.append((Predictions.of(outputs), batch.index.cpu().numpy()))
+        return outputs
 
     def on_validation_epoch_end(self) -> None:
         """Score the selection samples and fill the row of this epoch."""

@@ -185,4 +185,4 @@ def parse(tree: object, about: str) -> Recipe:
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
-        raise refusal(f"{about}: does not fit", error, Recipe, "docs/recipes.md lists every field") from None
+        raise refusal(f"{about}: does not fit", error, Recipe, "affect train --fields lists every field") from None

@@ -172,6 +172,11 @@ def start(path: Path, recipe: Recipe, facts: RunFacts, *, resume: bool) -> None:
         write_facts(path, facts)
 
 
+def another(path: Path, *changes: str) -> str:
+    """The command that trains a run's recipe with fields changed, such as `train.lr=0.001`, under another name."""
+    return " ".join([f"affect train {path / RECIPE} --run {path.name}-2", *(f"--set {change}" for change in changes)])
+
+
 def _check_same(path: Path, recipe: Recipe, facts: RunFacts) -> None:
     old = load(path / RECIPE)
     different = [name for name in type(recipe).model_fields if getattr(old, name) != getattr(recipe, name)]

@@ -244,7 +244,7 @@ def check_selection(recipe: Recipe) -> None:
     known = [name for task in recipe.tasks.names for name in DEFAULTS[task]]
     for name in recipe.selection.metrics:
         if name not in known:
-            raise UnknownNameError("selection metric", name, known)
+            raise UnknownNameError("selection metric", name, known, "name some of these in selection.metrics")
         if name in USELESS:
             raise RecipeError(f"selection metric {name}", expected="a metric that depends on the prediction")
 

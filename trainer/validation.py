@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -45,7 +46,10 @@ def _found(problem: Any) -> str:
 def _expected(problem: Any, model: type[BaseModel]) -> str:
     *parents, last = problem["loc"] or ("",)
     if problem["type"] == "extra_forbidden":
-        return f"no field {last!r} there, but one of {', '.join(_fields(parents, model))}"
+        known = _fields(parents, model)
+        near = get_close_matches(str(last), known, n=1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        return f"no field {last!r} there{hint}, but one of {', '.join(known)}"
     message = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
     return f"{last}: {message}" if last else message
 

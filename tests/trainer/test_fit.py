@@ -28,7 +28,7 @@ from trainer.network import network_for
 from trainer.networks.backbone import BackboneSpec, build_backbone
 from trainer.optimizer import optimizer_for
 from trainer.recipe import Recipe
-from trainer.run import FACTS, Run, runs
+from trainer.run import FACTS, WEIGHTS, Run, runs
 from trainer.sampler import order_for
 from trainer.sampling import Share
 from trainer.schedule import Length, lr_factor, plateaus, without_better
@@ -222,13 +222,16 @@ def test_time_ends_a_run_cleanly(toy: Lake, recipe: MakeRecipe, run_dir: Path) -
     assert run.metrics["lr"].iloc[-1] < 0.1 * run.metrics["lr"].max()  # the schedule followed the clock to its end
 
 
-def test_a_loss_that_is_no_number_ends_the_run_with_a_word(
-    toy: Lake, recipe: MakeRecipe, run_dir: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("batch", "found"), [(16, "losses: "), (64, "predictions that are no numbers: ")])
+def test_losses_or_predictions_that_are_no_numbers_end_the_run_before_anything_is_kept(
+    toy: Lake, recipe: MakeRecipe, run_dir: Path, monkeypatch: pytest.MonkeyPatch, batch: int, found: str
 ) -> None:
     monkeypatch.setattr(callbacks, "_CHECK_EVERY", 1)
-    with pytest.raises(RunError, match="diverged"):
-        train(recipe(train__lr=1e20, train__optimizer="sgd"), toy, run_dir, machine=CPU, say=quiet)
+    wild = recipe(train={"lr": 1e38, "optimizer": "sgd", "warmup": 0, "epochs": 1, "batch": batch})
+    with pytest.raises(RunError, match=rf"diverged in epoch 1, [\s\S]*{found}[\s\S]*next:     affect train .* --set"):
+        train(wild, toy, run_dir, machine=CPU, say=quiet)
     assert json.loads((run_dir / FACTS).read_text())["state"] == "training"
+    assert not (run_dir / WEIGHTS).exists()
 
 
 @pytest.mark.parametrize(
