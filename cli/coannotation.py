@@ -11,7 +11,7 @@ import typer
 from cli.examples import with_examples
 from cli.printing import Csv, Grid, Json, form_of, note, say, show
 from cli.questions import Sources
-from cli.session import session
+from cli.session import session, some_datasets
 
 
 class Mode(StrEnum):
@@ -105,7 +105,7 @@ def co_annotate(
     rule = Rule(relatedness(table), AU_SPACES[space], jaw.value, require.value, neutral.value, temperature)
     settings = Settings(rule, mode.value, target.value, source_list(sources) or DEFAULT_SOURCES)
     lake = session(context).lake()
-    summaries = [derive(lake, name, settings) for name in datasets or lake.datasets()]
+    summaries = [derive(lake, name, settings) for name in datasets or some_datasets(lake)]
     for summary in summaries:
         say(summary.lines())
     if mode is Mode.soft:

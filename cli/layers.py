@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.examples import with_examples
-from cli.printing import Csv, Form, Grid, Json, form_of, say, show
-from cli.session import known_dataset, session
+from cli.printing import Csv, Form, Grid, Json, form_of, note, say, show
+from cli.session import EMPTY_LAKE, known_dataset, session
 
 if TYPE_CHECKING:
     from manifests.lake import Layer
@@ -36,6 +36,8 @@ def layers(
     lake = session(context).lake()
     found = lake.layers(known_dataset(lake, dataset) if dataset else None)
     if form is Form.table:
+        if not found:
+            note(EMPTY_LAKE)
         say(_blocks(found))
         return
     columns = ("dataset", "layer", "rows", "tasks", "parents", "stale", "rule", "made_by")

@@ -12,7 +12,7 @@ import typer
 from cli.answers import AnswerForm, answer_form, write_answer
 from cli.examples import with_examples
 from cli.printing import Csv, Form, Grid, Json, form_of, note, show
-from cli.session import known_dataset, session
+from cli.session import EMPTY_LAKE, known_dataset, session
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,7 +88,7 @@ def coverage(
         return
     found = count(lake, sources=wanted, datasets=dataset)
     if form is Form.table and not lake.datasets():
-        note("the lake holds no dataset yet: affect ingest DATASET PATH")
+        note(EMPTY_LAKE)
     table = found.classes if classes else found.aus if aus else found.tasks
     if form is Form.table:
         said = [name for name in table.column_names if name in _ALWAYS or any(table[name].to_pylist())]

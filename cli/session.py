@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from manifests.lake import Lake
 
 
+EMPTY_LAKE = "the lake holds no dataset yet: affect ingest DATASET PATH"
+
+
 @dataclass(frozen=True)
 class Session:
     """Lake folders from bottom to top; the last one takes all writes."""
@@ -29,6 +32,19 @@ def session(context: typer.Context) -> Session:
     """The session that the `affect` callback put into the context."""
     found: Session = context.find_object(Session) or Session((Path("lake"),))
     return found
+
+
+def some_datasets(lake: Lake) -> list[str]:
+    """All datasets of the lake, for a command that nobody told which.
+
+    Raises:
+        LakeError: It holds none.
+    """
+    from manifests.errors import LakeError
+
+    if not (names := lake.datasets()):
+        raise LakeError(f"lake {lake.home} holds no dataset yet", then="affect ingest DATASET PATH")
+    return names
 
 
 def known_dataset(lake: Lake, name: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from cli.examples import with_examples
-from cli.printing import Csv, Form, Grid, Json, form_of, say, show
+from cli.printing import Csv, Form, Grid, Json, form_of, note, say, show
 from cli.session import session
 from manifests.errors import RunError
 
@@ -288,8 +288,9 @@ def runs(folder: Runs = RUNS, as_json: Json = False, as_csv: Csv = False) -> Non
     from trainer.run import RunLine
     from trainer.run import runs as list_runs
 
+    form, place = form_of(as_json, as_csv), _runs_folder(folder)
     columns = [f.name for f in fields(RunLine)]
-    show(
-        Grid(columns, [[getattr(line, c) for c in columns] for line in list_runs(_runs_folder(folder))]),
-        form_of(as_json, as_csv),
-    )
+    rows = [[getattr(line, c) for c in columns] for line in list_runs(place)]
+    if form is Form.table and not rows:
+        note(f"no run in {place}: affect train RECIPE, or --runs DIR")
+    show(Grid(columns, rows), form)

@@ -36,7 +36,8 @@ class UnknownNameError(AffectError):
 
     def __init__(self, kind: str, name: object, known: Iterable[str], then: str = "") -> None:
         names = list(known)
-        near = get_close_matches(str(name), names, n=3)
+        spelt = {known_name.casefold(): known_name for known_name in names}
+        near = [spelt[folded] for folded in get_close_matches(str(name).casefold(), spelt, n=3)]
         hint = f" (did you mean {' or '.join(near)}?)" if near else ""
         super().__init__(
             f"unknown {kind} {name!r}{hint}",

@@ -282,7 +282,7 @@ def _version(path: Path) -> int:
     try:
         facts = tomllib.loads((path / "lake.toml").read_text(encoding="utf-8"))
         return int(facts["schema"])
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise LakeError(
             f"no lake at {path}", expected="a folder with a lake.toml", then="affect ingest DATASET PATH makes one"
         ) from None

@@ -10,7 +10,7 @@ from fnmatch import fnmatchcase
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from manifests.errors import UnknownNameError
+from manifests.errors import LakeError, UnknownNameError
 from manifests.lake import Lake
 from manifests.layer import Layer
 from manifests.query import DEFAULT_SOURCES, manifest_table
@@ -47,7 +47,8 @@ def words_about(lake: Lake, sample_id: str, sources: Sequence[str] = DEFAULT_SOU
         sources: Order in which sources win.
 
     Raises:
-        UnknownNameError: No such dataset or sample.
+        UnknownNameError: No such dataset.
+        LakeError: No such sample.
     """
     dataset = sample_id.partition("/")[0]
     if dataset not in lake.datasets():
@@ -84,8 +85,11 @@ def _winners(lake: Lake, dataset: str, sample_id: str, sources: Sequence[str]) -
     where = f"sample_id = '{sample_id.replace(chr(39), chr(39) * 2)}'"
     table = manifest_table(lake, [dataset], ["sample_id", *named], sources=sources, where=where)
     if not table.num_rows:
-        raise UnknownNameError(
-            f"sample of {dataset}", sample_id, (), 'affect sql "select sample_id from samples limit 5" shows some'
+        some = ds.dataset(lake.layer(dataset, "samples").path).head(1, columns=["sample_id"])["sample_id"].to_pylist()
+        raise LakeError(
+            f"{dataset} has no sample {sample_id!r}",
+            expected=f"a sample_id such as {some[0]}" if some else "",
+            then=f"affect sql \"select sample_id from samples where dataset = '{dataset}' limit 5\" shows some",
         )
     row = table.to_pylist()[0]
     winners: dict[str, str | None] = {}

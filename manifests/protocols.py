@@ -27,9 +27,10 @@ def protocol_layer(lake: Lake, dataset: str, protocol: str) -> Layer:
     """The layer of a protocol, fresh.
 
     Raises:
-        UnknownNameError: The dataset has no such protocol.
+        UnknownNameError: The lake has no such dataset, or the dataset no such protocol.
         StaleLayerError: Its samples have changed since it was made.
     """
+    lake.layer(dataset, "samples")
     known = [layer.name for layer in lake.layers(dataset) if layer.kind == "protocols"]
     if protocol not in known:
         raise UnknownNameError(

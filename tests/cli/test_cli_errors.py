@@ -140,6 +140,10 @@ def test_without_a_lake_or_dataset_every_command_says_what_is_missing(
         (["demo", "--folder", "file/below"], "a file in its place"),
         (["runs", "--runs", "file"], "no folder"),
         (["train", "demo", "--runs", "file"], "no folder"),
+        (["--lake", "file", "coverage"], "no lake at"),
+        (["align"], "holds no dataset yet"),
+        (["co-annotate"], "holds no dataset yet"),
+        (["score", "file", "-d", "nope", "--protocol", "official"], "unknown dataset in the lake 'nope'"),
         (["layers", "-d", "nope"], "unknown dataset in the lake 'nope'"),
         (["coverage", "-d", "nope"], "unknown dataset in the lake 'nope'"),
         (["coverage", "--together", "-d", "nope"], "unknown dataset in the lake 'nope'"),
@@ -155,6 +159,15 @@ def test_a_place_or_dataset_that_cannot_be_is_one_clear_error(
     error = capsys.readouterr().err
     assert said in error
     assert "Traceback" not in error
+
+
+@pytest.mark.parametrize(("arguments", "said"), [(["layers"], "holds no dataset yet"), (["runs"], "no run in")])
+def test_a_list_of_nothing_says_so_beside_the_answer(
+    arguments: list[str], said: str, lake: Lake, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(lake.home.parent)
+    assert run(["--lake", "lake", *arguments]) == 0
+    assert said in capsys.readouterr().err
 
 
 def test_ctrl_c_in_a_process_of_its_own_ends_it_with_130(tmp_path: Path) -> None:
