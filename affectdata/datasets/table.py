@@ -7,7 +7,7 @@ A full map; everything but `file` is optional, and names on the right are column
     file = "labels.csv"                       # or .parquet; relative to the folder
 
     [samples]
-    id = "image"                              # default: the picture's path without extension, else the row's number
+    id = "image"                              # default: the path without extension, then the frame; else the row
     image = "image"                           # leave out for labels without pictures
     image_folder = "pictures"                 # put in front of every cell
     image_suffix = ".jpg"                     # put behind every cell
@@ -61,7 +61,7 @@ A full map; everything but `file` is optional, and names on the right are column
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -82,8 +82,8 @@ from affectdata.datasets.table_map import (
     parse_map,
 )
 from affectdata.datasets.text import CsvTable, check_names, csv_table
-from manifests.errors import DatasetError
-from manifests.vocabulary import FIVE_POINTS, GENDERS, VOCABULARIES, au_column
+from manifests.errors import DatasetError, UnknownNameError
+from manifests.vocabulary import FIVE_POINTS, GENDERS, VOCABULARIES, Vocabulary, au_column
 
 _FULL_MAP = (__doc__ or "").partition("names on the right are columns:\n\n")[2].rstrip()
 
@@ -202,14 +202,13 @@ def sample_columns(given: SampleColumns, cells: Cells) -> dict[str, pa.Array]:
         columns["path"] = pc.binary_join_element_wise(pa.scalar(before), paths, pa.scalar(given.image_suffix), "")
     numbers = pc.utf8_lpad(pc.cast(pa.array(cells.table.rows), pa.string()), 6, "0")
     rows = pc.binary_join_element_wise(pa.scalar("row"), numbers, "")
-    own = cells.text(given.id) if given.id else pc.replace_substring_regex(columns.get("path", rows), r"\.[^./]+$", "")
-    columns["sample_id"] = own if given.id else pc.coalesce(own, rows)
     for name, column in _TEXT.items():
         if source := getattr(given, name):
             columns[column] = cells.text(source)
     for name, (kind, low, high) in _NUMBERS.items():
         if source := getattr(given, name):
             columns[name] = cells.number(source, low, high, whole=pa.types.is_integer(kind)).cast(kind)
+    columns["sample_id"] = cells.text(given.id) if given.id else _default_ids(columns, rows)
     if given.gender:
         columns["gender"] = cells.mapped(given.gender, dict(zip(GENDERS, GENDERS, strict=True)), "bad-attributes")
     if given.attributes_source:
@@ -220,6 +219,15 @@ def sample_columns(given: SampleColumns, cells: Cells) -> dict[str, pa.Array]:
         axes = [given.points5[name][axis] if name in given.points5 else "" for name in FIVE_POINTS for axis in (0, 1)]
         columns["points5"] = vectors(cells.matrix(axes))
     return columns
+
+
+def _default_ids(columns: dict[str, pa.Array], rows: pa.Array) -> pa.Array:
+    """`clip` of `clip.mp4`, `clip/00012` of its frame 12; `row000003` where there is no picture."""
+    ids = pc.replace_substring_regex(columns.get("path", rows), r"\.[^./]+$", "")
+    if "frame" in columns:
+        frames = pc.utf8_lpad(columns["frame"].cast(pa.string()), 5, "0")
+        ids = pc.coalesce(pc.binary_join_element_wise(ids, frames, "/"), ids)
+    return pc.coalesce(ids, rows)
 
 
 def label_columns(folder: Folder, given: LabelColumns, cells: Cells) -> dict[str, pa.Array]:
@@ -251,12 +259,21 @@ def labelling_of(chosen: TableMap, source: str, given: LabelColumns) -> Labellin
     offered = {task: tuple(names) for task, names in given.offered.items()}
     for task, column in given.classes().items():
         if task not in offered and column in chosen.codes:
-            named = {VOCABULARIES[task].canonical(name) for name in chosen.codes[column].values()}
+            named = _meant(VOCABULARIES[task], column, chosen.codes[column])
             offered[task] = tuple(name for name in CLASSES[task] if name in named)
     tasks = [*given.classes(), *(["va"] if given.scales() else [])]
     tasks += [task for task in ("au", "au_intensity", "landmarks") if getattr(given, task)]
     base = "" if given.landmark_base is None else f"{given.landmark_base} (as the map says)"
     return Labelling(source, offered, dict.fromkeys(tasks, given.unit), given.rule, given.au_cut, base)
+
+
+def _meant(vocabulary: Vocabulary, column: str, codes: Mapping[str, str]) -> set[str]:
+    try:
+        return {vocabulary.canonical(name) for name in codes.values()}
+    except UnknownNameError as error:
+        raise DatasetError(
+            f"[codes.{column}] of the map: {error.about}", expected=error.expected, then="mend the map"
+        ) from None
 
 
 def _seen(folder: Folder, chosen: TableMap, labelling: Labelling) -> dict[str, tuple[str, ...]]:

@@ -135,6 +135,10 @@ def test_a_parquet_file_means_the_same_as_a_csv(lake: Lake, tmp_path: Path) -> N
         ("[samples]\nid='nmae'\n", r"unknown column of labels.csv 'nmae' \(did you mean name"),
         ("[sample]\nid='name'\n", "sample: Extra inputs"),
         ("[labels.people]\nexpression='e'\n", "label source 'people'"),
+        (
+            "[labels.human]\nexpression='e'\n[codes.e]\nsad='sadnes'\n",
+            r"\[codes.e\] of the map: .*did you mean sadness",
+        ),
         ("[labels.human]\nlandmarks='e'\n", "landmark_base"),
         ("[labels.human]\nau='AU*'\n", "fits no column"),
         ("[labels.human]\nau={99='e'}\n", "unknown action unit"),
@@ -160,6 +164,17 @@ def test_without_a_map_or_its_file_the_next_step_is_named(lake: Lake, tmp_path: 
         ingest(lake, "table", tmp_path / "set", options={"map": str(tmp_path / "map.toml")})
     with pytest.raises(DatasetError, match="No such file"):
         ingest(lake, "table", tmp_path / "set", options={"map": str(tmp_path / "gone.toml")})
+
+
+def test_without_an_id_each_frame_of_a_video_is_a_sample(
+    lake: Lake, mine: Callable[..., IngestSummary], tmp_path: Path
+) -> None:
+    (tmp_path / "mine/clip").mkdir(parents=True)
+    for name in ("clip/a.mp4", "b.mp4"):
+        (tmp_path / "mine" / name).touch()
+    mine("video,n\nclip/a.mp4,0\nclip/a.mp4,12\nb.mp4,\n", "[samples]\nimage='video'\nframe='n'\n")
+    ids = [row[0] for row in values(lake, "sample_id", layer="samples")]
+    assert ids == ["mine/b", "mine/clip/a/00000", "mine/clip/a/00012"]
 
 
 def test_a_changed_map_is_a_changed_dataset(lake: Lake, mine: Callable[..., IngestSummary]) -> None:
