@@ -29,8 +29,8 @@ def card_lines(card: Card) -> Iterator[str]:
     yield from _section("How to get it", card.access)
     yield from _section("What is looked for", card.looked_for)
     yield "Expected tree"
-    for line in textwrap.dedent(card.tree).strip("\n").splitlines():
-        yield from wrapped(line.lstrip(), " " * (len(line) - len(line.lstrip()) + 4)) if line.strip() else ("",)
+    # Never folded: a map or a path that is copied from here must be whole.
+    yield from textwrap.indent(textwrap.dedent(card.tree).strip("\n"), " " * 4).splitlines()
     yield from _section("Label sources", (_labelling(x) for x in card.labellings))
     yield from _section("Protocols", (_protocol(x) for x in card.protocols))
     yield from _section("Published counts", (_published(x) for x in card.published))
