@@ -14,7 +14,7 @@ from cli.answers import check_place
 from cli.examples import with_examples
 from cli.printing import note, say
 from cli.progress import Advance, progress
-from cli.session import session
+from cli.session import session, some_datasets
 from manifests.errors import AffectError
 
 if TYPE_CHECKING:
@@ -131,14 +131,15 @@ def align(
     given |= {"only": tuple(only or ()), "exclude": tuple(exclude or ()), "engine": engine, "address": address}
     given |= {"shard": None if shard is None else share(shard)}
     options = AlignOptions(**{name: value for name, value in given.items() if value is not None})
-    for name in dataset or lake.datasets():
+    names = dataset or some_datasets(lake)
+    for name in names:
         with progress() as advance:
             summary = align_dataset(
                 lake, name, alignment=to, detector=detector, options=options, progress=_teller(name, advance)
             )
         say(summary.lines())
         if preview is not None:
-            sheet = preview if not dataset or len(dataset) == 1 else preview.with_stem(f"{preview.stem}-{name}")
+            sheet = preview if len(names) == 1 else preview.with_stem(f"{preview.stem}-{name}")
             note(f"{write_sheet(lake, name, to, sheet)} crops drawn on {sheet}")
 
 

@@ -182,7 +182,7 @@ def read_map(network: Path, given: Path | None) -> LandmarkMap:
             f"nothing says how {network.name} wants its input",
             found=f"no {' and no '.join(map(str, places))}",
             expected="a TOML file such as\n" + re.sub("^", "    ", EXAMPLE, flags=re.MULTILINE),
-            then="write it there, or name it with --landmark-map",
+            then=f"write it to {places[0]}" + ("" if given else f", or to {places[1]} in the working folder"),
         )
     try:
         return LandmarkMap.model_validate(tomllib.loads(found[0].read_text(encoding="utf-8")))

@@ -62,6 +62,8 @@ class AlignSummary:
             return [f"{head} (detector {self.detector}): already aligned and fresh, nothing to do"]
         others = [f"  {count:>9}  {status}" for status, count in self.statuses.items() if status != FOUND]
         counts = ((self.resumed, "taken over from an interrupted run"), (self.kept, "taken over from the crops before"))
+        if (unfit := self.statuses.get(FOUND, 0) - self.crops) > 0:
+            others.append(f"  {unfit:>9}  found, but without what {self.alignment} needs (docs/align.md)")
         if self.stretched:
             others.append(f"  {self.stretched:>9}  stretched more than {ANISOTROPY_LIMIT:g} times along one direction")
         if self.shard is not None:

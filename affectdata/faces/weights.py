@@ -68,7 +68,7 @@ class Weights(ABC):
         except OSError as error:
             raise WeightsError(
                 f"weights {self.file} are not on this machine and cannot be downloaded",
-                found=f"{type(error).__name__} from {self.page}",
+                found=f"{type(error).__name__} from {self.page}{_folder_in_words()}",
                 then=then,
             ) from error
         if (found := sha256_of(path)) != self.sha256:
@@ -121,6 +121,14 @@ class TorchHubWeights(Weights):
             path.parent.mkdir(parents=True, exist_ok=True)
             hub.download_url_to_file(self.page, str(path), progress=False)
         return path
+
+
+def _folder_in_words() -> str:
+    folder = os.environ.get(FOLDER_VARIABLE)
+    if not folder:
+        return ""
+    held = "holds none of these names" if Path(folder).is_dir() else "is no folder"
+    return f"; {FOLDER_VARIABLE}={folder} {held}"
 
 
 def sha256_of(path: Path) -> str:

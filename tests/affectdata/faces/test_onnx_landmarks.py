@@ -87,7 +87,7 @@ def test_the_facts_name_the_weights_and_the_map(pfld: Path) -> None:
 
 def test_a_network_without_a_map_says_what_to_write(pfld: Path, tmp_path: Path) -> None:
     (tmp_path / "net.onnx").symlink_to(pfld)
-    with pytest.raises(WeightsError, match=r"(?s)net.toml.*enlarge = 1.1.*--landmark-map"):
+    with pytest.raises(WeightsError, match=r"(?s)net.toml.*enlarge = 1.1.*write it to .*net.toml, or to net.toml in"):
         landmarker(f"onnx:{tmp_path / 'net.onnx'}")
 
 
