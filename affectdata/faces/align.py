@@ -275,7 +275,7 @@ def _publish(plan: Plan, chunks: list[Chunk], folder: Path) -> tuple[dict[str, i
         if plan.landmarker is not None:
             marks = _joined(chunk.files.landmarks() for chunk in chunks)
             kind, _, source = plan.landmarks_layer.partition("/")
-            step.write(kind, source, marks, plan.landmarks_facts(chunks), plan.crops_parents)
+            step.write(kind, source, marks, plan.landmarks_facts(chunks), plan.landmarks_parents)
         for shard, chunk in enumerate(chunks):
             if chunk.files.crops:
                 step.link(shard_name(name, shard, plan.options.store_kind), chunk.files.pixels)

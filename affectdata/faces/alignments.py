@@ -64,6 +64,7 @@ class Alignment:
         margin: Of rules that enlarge a box: by which factor.
         border: Value of crop pixels that lie outside the picture.
         symmetric: Whether aligning and flipping commute: flipping the crop equals aligning the flipped picture.
+        layers: Of the lake that the template was reckoned from, as keys; they are parents of its crops.
     """
 
     name: str
@@ -76,6 +77,7 @@ class Alignment:
     margin: float = 1.0
     border: int = 0
     symmetric: bool = True
+    layers: tuple[str, ...] = field(default=(), compare=False)  # the template holds all that crops depend on
 
     @property
     def size(self) -> Size:
@@ -168,13 +170,14 @@ def _template(points: np.ndarray) -> Template:
     return tuple((float(x), float(y)) for x, y in points)
 
 
-def mean_target(name: str, target: ArrayLike, source: str) -> Alignment:
+def mean_target(name: str, target: ArrayLike, source: str, layers: tuple[str, ...] = ()) -> Alignment:
     """CMCNN's alignment onto the mean of training faces' three points; `cmcnn_target` finds that mean in a lake.
 
     Args:
         name: Its name; one that begins with `cmcnn100_sym` gets the mean of the target and its mirror.
         target: (3, 2) eye centres and mouth mean in pixels of the 100 x 100 crop.
         source: What the target is the mean of.
+        layers: Where that lies in the lake.
     """
     points = np.asarray(target, np.float64)
     symmetric = name.startswith("cmcnn100_sym")
@@ -190,6 +193,7 @@ def mean_target(name: str, target: ArrayLike, source: str) -> Alignment:
         f"{mark}; target {np.round(points, 4).tolist()}, {source}",
         _template(points),
         symmetric=symmetric,
+        layers=layers,
     )
 
 

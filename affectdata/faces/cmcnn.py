@@ -47,7 +47,8 @@ def alignment_of(lake: Lake, dataset: str, name: str) -> Alignment:
             found=f"training faces of {dataset} whose mean points lie at {np.round(target, 1).tolist()}",
             then=f"affect align {dataset} --to levelsquare{SIZE}",
         )
-    return mean_target(name, target, f"mean of {len(points)} training faces of protocol {match['protocol']}, {source}")
+    about = f"mean of {len(points)} training faces of protocol {match['protocol']}, {source}"
+    return mean_target(name, target, about, (f"protocols/{match['protocol']}", source))
 
 
 def _training_points(lake: Lake, dataset: str, train: pa.ChunkedArray) -> tuple[geometry.Points, str]:

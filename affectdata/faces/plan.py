@@ -87,9 +87,14 @@ class Plan:
         return {key: self.fingerprints[key] for key in ("samples", *self.hints.layers, *self.chosen.layers)}
 
     @property
-    def crops_parents(self) -> tuple[str, ...]:
-        """Layers that crops and landmarks are made from."""
+    def landmarks_parents(self) -> tuple[str, ...]:
+        """Layers that landmarks are made from."""
         return ("samples", self.faces_layer, *self.hints.landmark_layers)
+
+    @property
+    def crops_parents(self) -> tuple[str, ...]:
+        """Layers that crops are made from."""
+        return tuple(dict.fromkeys([*self.landmarks_parents, *self.alignment.layers]))
 
     def faces_facts(self, chunks: Sequence[Chunk] = ()) -> LayerFacts:
         """Facts of the faces layer: the same whatever the alignment, so that alignments share one faces layer."""
@@ -143,7 +148,11 @@ class Plan:
         """What crops depend on beside faces and media."""
         o = self.options
         return [
-            {field.name: _said(getattr(self.alignment, field.name)) for field in fields(self.alignment)},
+            {
+                field.name: _said(getattr(self.alignment, field.name))
+                for field in fields(self.alignment)
+                if field.compare
+            },
             o.no_face,
             o.channels,
             o.quality,

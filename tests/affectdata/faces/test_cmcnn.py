@@ -7,6 +7,7 @@ import pyarrow as pa
 import pytest
 
 from affectdata.faces import geometry
+from affectdata.faces.align import AlignOptions, align
 from affectdata.faces.cmcnn import alignment_of
 from manifests.errors import LakeError, ProtocolError, UnknownNameError
 from manifests.lake import Lake
@@ -31,6 +32,16 @@ def test_the_target_is_the_mean_over_the_training_role(toy: Lake) -> None:
     assert "mean of 2 training faces of protocol split, labels/human" in made.source
     mirrored = alignment_of(toy, "toy", "cmcnn100_sym-split").template
     assert np.array(mirrored)[[1, 0, 2]] * (-1, 1) + (99, 0) == pytest.approx(np.array(mirrored))
+
+
+def test_crops_are_stale_when_their_target_is_of_another_protocol(toy: Lake) -> None:
+    protocol(toy, "split", [(0, "train", None), (1, "test", None), (2, "train", None)])
+    align(toy, "toy", alignment="cmcnn100-split", detector="dataset", options=AlignOptions(workers=1))
+    crops = toy.layer("toy", "crops/cmcnn100-split")
+    assert {"protocols/split", "labels/human"} <= crops.facts.parents.keys()
+    assert not crops.stale
+    protocol(toy, "split", [(0, "test", None), (1, "train", None), (2, "train", None)])
+    assert "protocols/split" in toy.layer("toy", "crops/cmcnn100-split").stale
 
 
 def test_each_fold_has_its_own_target(toy: Lake) -> None:
