@@ -271,6 +271,8 @@ class Publication:
         shutil.rmtree(self.lake.home / ".work" / self.dataset, ignore_errors=True)
         for file in self.lake.cache.glob(f"*/{self.dataset}.*"):
             file.unlink(missing_ok=True)
+        for folder in self.lake.cache.glob(f"*/*/{self.dataset}"):  # a teacher's kept predictions
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _current_file(self, relative: str) -> Path:
         if self._current is None:

@@ -402,8 +402,14 @@ def test_a_dropped_dataset_leaves_nothing_behind_and_is_read_anew(lake: Lake) ->
     cached = lake.cache / "manifest" / "rafdb.abc.parquet"
     cached.parent.mkdir(parents=True)
     cached.write_bytes(b"labels")
+    predicted, others = (lake.cache / "predictions" / "run-0123" / name for name in ("rafdb", "rafdb2"))
+    for folder in (predicted, others):
+        folder.mkdir(parents=True)
+        (folder / "part.parquet").write_bytes(b"predictions")
     lake.drop_dataset("rafdb")
     assert not cached.exists()
+    assert not predicted.exists()
+    assert others.exists()
     assert not (lake.home / ".work" / "rafdb").exists()
     publish(lake, count=5, fingerprint="two")
     assert other.layer("rafdb", "samples").rows == lake.layer("rafdb", "samples").rows == 5
