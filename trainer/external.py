@@ -121,6 +121,7 @@ def _sample_ids(table: pa.Table, lake: Lake, dataset: str, path: Path) -> npt.ND
         places = [_below(text, lake.root(dataset)) for text in table[names["path"]].cast(pa.string()).to_pylist()]
         asked = _placed(pa.array(places, pa.string()), frames)
         known = _placed(samples["path"], samples["frame"].cast(pa.string()) if frames is not None else None)
+        _check_one_each(asked, known, dataset, path)
     else:
         raise PredictionsError(
             f"{path} does not say which sample a row is about",
@@ -143,6 +144,19 @@ def _sample_ids(table: pa.Table, lake: Lake, dataset: str, path: Path) -> npt.ND
         twice = counted.filter(pc.greater(counted.field("counts"), 1)).field("values")
         raise PredictionsError(f"{path} predicts a sample twice", found=str(twice[0]), expected="one row per sample")
     return np.array(ids.to_pylist(), object)
+
+
+def _check_one_each(asked: pa.Array, known: pa.Array, dataset: str, path: Path) -> None:
+    """Refuse a picture with several faces, or a video without a frame: whose prediction it is, nobody said."""
+    counted = pc.value_counts(known)
+    several = counted.filter(pc.greater(counted.field("counts"), 1)).field("values")
+    vague = asked.filter(pc.and_(pc.is_in(asked, value_set=several), pc.is_valid(asked)))
+    if len(vague):
+        raise PredictionsError(
+            f"{len(vague):,} rows of {path} name a place of several samples of {dataset}",
+            found=", ".join(vague.slice(0, 3).to_pylist()),
+            expected="a column sample_id, which names one face; or frame beside path, for frames of a video",
+        )
 
 
 def _placed(paths: pa.Array | pa.ChunkedArray, frames: pa.ChunkedArray | None) -> pa.Array:

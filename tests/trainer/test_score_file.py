@@ -65,15 +65,27 @@ def test_probabilities_of_classes_are_predictions_too(toy: Lake, file: Path) -> 
     assert scored(toy, wrong, file)["top1"] == 1
 
 
-def test_rows_are_found_by_path_too(lake: Lake, file: Path) -> None:
+def in_pictures(lake: Lake, paths: list[str]) -> Lake:
+    """The toy dataset, each sample in a picture of its own or in one that it shares."""
     TOY.publish(lake)
     table = lake.read("toy", "samples")
-    paths = pa.array([f"pictures/{i}.png" for i in range(len(table))])
     with lake.publish("toy", command="test") as step:
-        step.write("samples", "", table.set_column(table.column_names.index("path"), "path", paths))
+        step.write("samples", "", table.set_column(table.column_names.index("path"), "path", pa.array(paths)))
         step.write("labels", "human", lake.read("toy", "labels/human"), parents=["samples"])
         step.write("protocols", "official", lake.read("toy", "protocols/official"), LayerFacts(truth=["human"]),
                    ["samples"])  # fmt: skip
+    return lake
+
+
+def test_a_picture_with_several_faces_names_none_of_them(lake: Lake, file: Path) -> None:
+    in_pictures(lake, [f"pictures/{i // 2}.png" for i in range(len(TOY.ids))])
+    frame = predicted(path=[f"pictures/{i // 2}.png" for i in TEST]).drop(columns="sample_id").iloc[::2]
+    with pytest.raises(PredictionsError, match=r"8 rows of .* name a place of several samples"):
+        scored(lake, frame, file, skip_missing=True)
+
+
+def test_rows_are_found_by_path_too(lake: Lake, file: Path) -> None:
+    in_pictures(lake, [f"pictures/{i}.png" for i in range(len(TOY.ids))])
     frame = predicted(path=[f"pictures/{i}.png" for i in TEST]).drop(columns="sample_id")
     assert scored(lake, frame, file)["top1"] == 1
     absolute = predicted(path=[str(lake.root("toy") / f"pictures/{i}.png") for i in TEST]).drop(columns="sample_id")
