@@ -10,18 +10,18 @@ from affectdata.faces import geometry
 from affectdata.faces.align import AlignOptions, align
 from affectdata.faces.cmcnn import alignment_of
 from manifests.errors import LakeError, ProtocolError, UnknownNameError
-from manifests.lake import Lake
+from manifests.lake import Lake, LayerFacts
 from tests.affectdata.faces.conftest import COUNT, landmarks
 
 IDS = [f"toy/{n:02d}" for n in range(COUNT)]
 
 
-def protocol(lake: Lake, name: str, rows: list[tuple[int, str, int | None]]) -> None:
+def protocol(lake: Lake, name: str, rows: list[tuple[int, str, int | None]], rule: str = "") -> None:
     columns = zip(*[(IDS[n], "all", role, fold) for n, role, fold in rows], strict=True)
     ids, tasks, named, folds = (list(column) for column in columns)
     table = {"sample_id": ids, "task": tasks, "role": named, "fold": pa.array(folds, pa.int16())}
     with lake.publish("toy", command="test") as step:
-        step.write("protocols", name, pa.table(table), parents=["samples"])
+        step.write("protocols", name, pa.table(table), LayerFacts(rule=rule), ["samples"])
 
 
 def test_the_target_is_the_mean_over_the_training_role(toy: Lake) -> None:
@@ -40,7 +40,7 @@ def test_crops_are_stale_when_their_target_is_of_another_protocol(toy: Lake) -> 
     crops = toy.layer("toy", "crops/cmcnn100-split")
     assert {"protocols/split", "labels/human"} <= crops.facts.parents.keys()
     assert not crops.stale
-    protocol(toy, "split", [(0, "test", None), (1, "train", None), (2, "train", None)])
+    protocol(toy, "split", [(0, "test", None), (1, "train", None), (2, "train", None)], "drawn again")
     assert "protocols/split" in toy.layer("toy", "crops/cmcnn100-split").stale
 
 
