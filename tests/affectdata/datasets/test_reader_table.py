@@ -136,7 +136,7 @@ def test_a_parquet_file_means_the_same_as_a_csv(lake: Lake, tmp_path: Path) -> N
         ("[sample]\nid='name'\n", "sample: Extra inputs"),
         ("[labels.people]\nexpression='e'\n", "label source 'people'"),
         (
-            "[labels.human]\nexpression='e'\n[codes.e]\nsad='sadnes'\n",
+            "[labels.human]\nexpression='e'\n[codes.e]\nsad='sadnezz'\n",
             r"\[codes.e\] of the map: .*did you mean sadness",
         ),
         ("[labels.human]\nlandmarks='e'\n", "landmark_base"),
