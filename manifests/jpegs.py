@@ -46,14 +46,6 @@ def encode(crops: NDArray[np.uint8], quality: int) -> tuple[bytes, NDArray[np.in
     return b"".join(parts), np.cumsum([0, *map(len, parts)], dtype=np.int64)
 
 
-def estimated_bytes(sample: NDArray[np.uint8], quality: int, count: int) -> int:
-    """About the disk that `count` crops will take: the mean length of these as JPEGs, times `count`.
-
-    An estimate, not a bound: it is as good as the sample is typical. 0 for an empty sample.
-    """
-    return round(len(encode(sample, quality)[0]) / len(sample) * count) if len(sample) else 0
-
-
 class JpegShards:
     """Mapped JPEG shards, decoded row by row.
 

@@ -148,11 +148,6 @@ def read(distribution: Distribution, reject: Reject) -> Iterator[Block]:
         yield _read_subject(distribution.folder, sorted(subjects[subject]), kinds, parts["top"][0], reject)
 
 
-def _shows(folder: Folder, place: str) -> bool:
-    """Whether a picture of CK+ lies in a folder."""
-    return any(name.lower().endswith(".png") and STEM.fullmatch(name) for name in folder.files.unsorted_names(place))
-
-
 def _found_official(folder: Folder, inner: list[str]) -> Distribution:
     """Every file of the sequence folders, by its kind."""
     parts: dict[str, list[str]] = {kind: [] for kind in (*_KINDS.values(), "strange")}

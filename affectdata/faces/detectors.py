@@ -207,8 +207,3 @@ def _overlaps(boxes: Box, box: Box) -> NDArray[np.float64]:
     common = np.concatenate([np.maximum(boxes[:, :2], box[:2]), np.minimum(boxes[:, 2:], box[2:])], axis=1)
     shared = _areas(common)
     return shared / (_areas(boxes) + _areas(box) - shared)
-
-
-def landmark_box(points: Points) -> Box:
-    """The tight box about points (n, 2)."""
-    return np.concatenate([points.min(0), points.max(0)])

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from manifests.crops import JPEG, CropStore, shard_name
 from manifests.errors import StorageError
-from manifests.jpegs import encode, estimated_bytes
+from manifests.jpegs import encode
 from manifests.lake import Lake, LayerFacts
 
 PER_SHARD = (5, 0, 70)
@@ -93,12 +93,6 @@ def test_the_same_crops_give_the_same_bytes_and_lower_quality_fewer() -> None:
     sizes = [len(encode(crops, quality)[0]) for quality in (95, 80, 50)]
     assert sizes == sorted(sizes, reverse=True)
     assert encode(crops[:0], 95)[0] == b""
-
-
-def test_the_disk_need_is_the_mean_of_a_sample_times_the_count() -> None:
-    crops = smooth((6, 64, 64, 3))
-    assert estimated_bytes(crops, 90, 600) == 100 * len(encode(crops, 90)[0])
-    assert estimated_bytes(crops[:0], 90, 600) == 0
 
 
 def test_a_damaged_shard_is_refused_by_name(lake: Lake, tmp_path: Path) -> None:
