@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from manifests import vocabulary as voc
 from manifests.errors import PredictionsError, UnknownNameError
 from manifests.lake import Lake
+from manifests.matching import frame_keys, matched
 from trainer.predictions import Floats, Predictions
 from trainer.settings import AuTask, ExpressionTask, LandmarksTask, Tasks, VaTask
 
@@ -111,34 +112,23 @@ def read_table(path: Path) -> pa.Table:
 
 def _sample_ids(table: pa.Table, lake: Lake, dataset: str, path: Path) -> npt.NDArray[np.object_]:
     """The sample of each row; a row that names none of the dataset is refused: a silent loss would flatter."""
-    names = {name.strip(): name for name in table.column_names}
     samples = lake.read(dataset, "samples", ["sample_id", "path", "frame"])
-    if "sample_id" in names:
-        asked = table[names["sample_id"]].cast(pa.string()).combine_chunks()
-        known = samples["sample_id"].combine_chunks()
-    elif "path" in names:
-        frames = table[names["frame"]].cast(pa.string()) if "frame" in names else None
-        places = [_below(text, lake.root(dataset)) for text in table[names["path"]].cast(pa.string()).to_pylist()]
-        asked = _placed(pa.array(places, pa.string()), frames)
-        known = _placed(samples["path"], samples["frame"].cast(pa.string()) if frames is not None else None)
-        _check_one_each(asked, known, dataset, path)
-    else:
+    asked, known = _keys(table, samples, lake.root(dataset), path)
+    at, vague = matched(asked, known)
+    if (at < 0).any():
         raise PredictionsError(
-            f"{path} does not say which sample a row is about",
-            found=f"columns {', '.join(list(names)[:12])}",
-            expected="a column sample_id, or path (and frame for videos)",
-        )
-    at = pc.index_in(asked, value_set=known)
-    lost = asked.filter(pc.is_null(at))
-    if len(lost):
-        shown = ", ".join(f"{text}" for text in lost.slice(0, 3).to_pylist())
-        raise PredictionsError(
-            f"{len(lost):,} of {len(asked):,} rows of {path} name no sample of {dataset}",
-            found=shown,
+            f"{(at < 0).sum():,} of {len(asked):,} rows of {path} name no sample of {dataset}",
+            found=_some(asked, at < 0),
             expected="sample ids of the lake, or paths of its pictures",
             then=f"affect sql \"select sample_id, path, frame from samples where dataset = '{dataset}' limit 3\"",
         )
-    ids = samples["sample_id"].combine_chunks().take(at)
+    if vague.any():
+        raise PredictionsError(
+            f"{vague.sum():,} rows of {path} name a place of several samples of {dataset}",
+            found=_some(asked, vague),
+            expected="a column sample_id, which names one face; or frame beside path, for frames of a video",
+        )
+    ids = samples["sample_id"].combine_chunks().take(pa.array(at))
     if len(ids.unique()) < len(ids):
         counted = pc.value_counts(ids)
         twice = counted.filter(pc.greater(counted.field("counts"), 1)).field("values")
@@ -146,22 +136,26 @@ def _sample_ids(table: pa.Table, lake: Lake, dataset: str, path: Path) -> npt.ND
     return np.array(ids.to_pylist(), object)
 
 
-def _check_one_each(asked: pa.Array, known: pa.Array, dataset: str, path: Path) -> None:
-    """Refuse a picture with several faces, or a video without a frame: whose prediction it is, nobody said."""
-    counted = pc.value_counts(known)
-    several = counted.filter(pc.greater(counted.field("counts"), 1)).field("values")
-    vague = asked.filter(pc.and_(pc.is_in(asked, value_set=several), pc.is_valid(asked)))
-    if len(vague):
+def _keys(table: pa.Table, samples: pa.Table, root: Path, path: Path) -> tuple[pa.Array, pa.Array]:
+    """What names a sample: for each row of the file, and for each sample."""
+    names = {name.strip(): name for name in table.column_names}
+    if "sample_id" in names:
+        return table[names["sample_id"]].cast(pa.string()).combine_chunks(), samples["sample_id"].combine_chunks()
+    if "path" not in names:
         raise PredictionsError(
-            f"{len(vague):,} rows of {path} name a place of several samples of {dataset}",
-            found=", ".join(vague.slice(0, 3).to_pylist()),
-            expected="a column sample_id, which names one face; or frame beside path, for frames of a video",
+            f"{path} does not say which sample a row is about",
+            found=f"columns {', '.join(list(names)[:12])}",
+            expected="a column sample_id, or path (and frame for videos)",
         )
+    places = [_below(text, root) for text in table[names["path"]].cast(pa.string()).to_pylist()]
+    asked, known = pa.array(places, pa.string()), samples["path"].combine_chunks()
+    if "frame" not in names:
+        return asked, known
+    return frame_keys(asked, table[names["frame"]]), frame_keys(known, samples["frame"])
 
 
-def _placed(paths: pa.Array | pa.ChunkedArray, frames: pa.ChunkedArray | None) -> pa.Array:
-    joined = paths if frames is None else pc.binary_join_element_wise(paths, pc.fill_null(frames, ""), "#")
-    return joined.combine_chunks() if isinstance(joined, pa.ChunkedArray) else joined
+def _some(asked: pa.Array, rows: npt.NDArray[np.bool_]) -> str:
+    return ", ".join(f"{text}" for text in asked.filter(pa.array(rows)).slice(0, 3).to_pylist())
 
 
 def _below(text: str | None, root: Path) -> str | None:

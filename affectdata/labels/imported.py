@@ -26,6 +26,7 @@ from affectdata.datasets.table_map import TableMap, load_map, parse_map
 from manifests.errors import LabelRuleError, RejectLimitError, StaleLayerError
 from manifests.lake import Lake, Layer
 from manifests.layer import SOURCE_NAME, LayerFacts
+from manifests.matching import frame_keys, matched
 from manifests.protocols import NEVER_TRUTH
 from manifests.schema import conform
 
@@ -87,13 +88,14 @@ def ingest_labels(
     Raises:
         DatasetError: The file or the map cannot be read.
         LabelRuleError: A name that says another origin or is that of a layer which was not imported, or a map that
-            names no key or another source, or differs from that of the other sequences.
+            names no key or another source, or differs from that of the other sequences; or rows that name several
+            samples each.
         StaleLayerError: The other sequences were imported for samples that have changed.
         RejectLimitError: Too many rows were refused; nothing was published.
     """
     chosen = _checked(parse_map(load_map(str(map_path))), source)
     earlier = _earlier(lake, dataset, source)
-    samples = lake.read(dataset, "samples", ["sample_id", "path", "sequence_id", "frame_index"])
+    samples = lake.read(dataset, "samples", ["sample_id", "path", "frame", "sequence_id", "frame_index"])
     fingerprints = lake.fingerprints(dataset)
     reject = Reject()
     folder = Folder(file.absolute().parent, list_files(file.absolute().parent))
@@ -145,24 +147,34 @@ def _checked(chosen: TableMap, source: str) -> TableMap:
 
 
 def _places(chosen: TableMap, cells: Cells, samples: pa.Table, dataset: str, frames: Frames) -> NDArray[np.int64]:
-    """Row of `samples` of each row of the file; -1 where there is none."""
+    """Row of `samples` of each row of the file; -1 where there is none.
+
+    Raises:
+        LabelRuleError: A row names a place of several samples, and not which of them.
+    """
     given = sample_columns(chosen.samples, cells)
     if chosen.samples.id:
         ids = given["sample_id"]
-        whole = pc.if_else(pc.starts_with(ids, f"{dataset}/"), ids, pc.binary_join_element_wise(dataset, ids, "/"))
-        found = pc.index_in(whole, value_set=samples["sample_id"].combine_chunks())
+        asked = pc.if_else(pc.starts_with(ids, f"{dataset}/"), ids, pc.binary_join_element_wise(dataset, ids, "/"))
+        known = samples["sample_id"].combine_chunks()
+    elif chosen.samples.image and chosen.samples.frame:
+        asked = frame_keys(given["path"], given["frame"])
+        known = frame_keys(samples["path"], samples["frame"])
     elif chosen.samples.image:
-        found = pc.index_in(given["path"], value_set=samples["path"].combine_chunks())
+        asked, known = given["path"], samples["path"].combine_chunks()
     else:
         sequences = given.get("sequence_id", pa.array([frames.sequence] * len(cells.table.rows), pa.string()))
-        numbers = pc.add(given["frame_index"], pa.scalar(frames.offset, pa.int32()))
-        ours = _frame_key(samples["sequence_id"].combine_chunks(), samples["frame_index"].combine_chunks())
-        found = pc.index_in(_frame_key(sequences, numbers), value_set=ours)
-    return np.asarray(pc.fill_null(found, -1)).astype(np.int64)
-
-
-def _frame_key(sequence: pa.Array, frame: pa.Array) -> pa.Array:
-    return pc.binary_join_element_wise(sequence, pc.cast(frame, pa.string()), "\x00")
+        asked = frame_keys(sequences, pc.add(given["frame_index"], pa.scalar(frames.offset, pa.int32())))
+        known = frame_keys(samples["sequence_id"], samples["frame_index"])
+    place, vague = matched(asked, known)
+    if vague.any():
+        shown = ", ".join(cells.table.where(np.flatnonzero(vague)[:3]))
+        raise LabelRuleError(
+            f"{int(vague.sum()):,} rows name a place of several samples of {dataset}, and not which of them",
+            found=shown,
+            expected="[samples] with id, which names one face; or image and frame, for frames of a video",
+        )
+    return place
 
 
 def _first(row: NDArray[np.int64]) -> NDArray[np.bool_]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -65,12 +66,14 @@ def test_probabilities_of_classes_are_predictions_too(toy: Lake, file: Path) -> 
     assert scored(toy, wrong, file)["top1"] == 1
 
 
-def in_pictures(lake: Lake, paths: list[str]) -> Lake:
+def in_pictures(lake: Lake, paths: Sequence[str | None]) -> Lake:
     """The toy dataset, each sample in a picture of its own or in one that it shares."""
     TOY.publish(lake)
     table = lake.read("toy", "samples")
     with lake.publish("toy", command="test") as step:
-        step.write("samples", "", table.set_column(table.column_names.index("path"), "path", pa.array(paths)))
+        step.write(
+            "samples", "", table.set_column(table.column_names.index("path"), "path", pa.array(paths, pa.string()))
+        )
         step.write("labels", "human", lake.read("toy", "labels/human"), parents=["samples"])
         step.write("protocols", "official", lake.read("toy", "protocols/official"), LayerFacts(truth=["human"]),
                    ["samples"])  # fmt: skip
@@ -82,6 +85,13 @@ def test_a_picture_with_several_faces_names_none_of_them(lake: Lake, file: Path)
     frame = predicted(path=[f"pictures/{i // 2}.png" for i in TEST]).drop(columns="sample_id").iloc[::2]
     with pytest.raises(PredictionsError, match=r"8 rows of .* name a place of several samples"):
         scored(lake, frame, file, skip_missing=True)
+
+
+def test_a_row_without_a_path_is_about_no_sample_without_one(lake: Lake, file: Path) -> None:
+    in_pictures(lake, [None if i == TEST[0] else f"pictures/{i}.png" for i in range(len(TOY.ids))])
+    paths = [None if i == TEST[0] else f"pictures/{i}.png" for i in TEST]
+    with pytest.raises(PredictionsError, match=r"1 of 16 rows of .* name no sample"):
+        scored(lake, predicted(path=paths).drop(columns="sample_id"), file)
 
 
 def test_rows_are_found_by_path_too(lake: Lake, file: Path) -> None:

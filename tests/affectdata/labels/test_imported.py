@@ -87,6 +87,44 @@ def test_rows_are_found_by_image_and_a_repeated_one_is_refused(clips: Lake, tmp_
     ]
 
 
+BY_IMAGE = '[samples]\nimage = "input"\n[labels.tool-pyfeat]\nexpression = "emotion"\n'
+
+
+def placed(lake: Lake, paths: list[str | None], frames: list[int | None]) -> Lake:
+    """The dataset `clips` with its samples in other places."""
+    samples = lake.read("clips", "samples", ["sample_id", "dataset"])
+    places = {"path": pa.array(paths, pa.string()), "frame": pa.array(frames, pa.int32())}
+    with lake.publish("clips", command="test") as step:
+        step.write("samples", "", pa.table(dict(zip(samples.column_names, samples.columns, strict=True)) | places))
+    return lake
+
+
+def test_a_row_without_a_picture_is_about_no_sample_without_one(clips: Lake, tmp_path: Path) -> None:
+    placed(clips, [None, "b.jpg", "c.jpg", "d.jpg", "e.jpg", "f.jpg"], [None] * 6)
+    file, map_path = write(tmp_path, "input,emotion\n,joy\nb.jpg,fear\n", BY_IMAGE)
+    summary = ingest_labels(clips, "clips", file, "tool-pyfeat", map_path, max_rejects=0.5)
+    assert dict(summary.rejects) == {"rating-without-image": 1}
+    assert clips.read("clips", "labels/tool-pyfeat")["sample_id"].to_pylist() == ["clips/a/00002"]
+
+
+def test_a_picture_with_several_faces_gives_its_label_to_none_of_them(clips: Lake, tmp_path: Path) -> None:
+    placed(clips, ["two.jpg", "two.jpg", "c.jpg", "d.jpg", "e.jpg", "f.jpg"], [None] * 6)
+    file, map_path = write(tmp_path, "input,emotion\ntwo.jpg,joy\nc.jpg,fear\n", BY_IMAGE)
+    with pytest.raises(LabelRuleError, match="1 rows name a place of several samples"):
+        ingest_labels(clips, "clips", file, "tool-pyfeat", map_path, max_rejects=1)
+
+
+def test_rows_of_a_video_are_found_by_image_and_frame(clips: Lake, tmp_path: Path) -> None:
+    placed(clips, ["a.mp4", "a.mp4", "a.mp4", "b.mp4", "b.mp4", "e.jpg"], [0, 1, 12, 0, 1, None])
+    mapping = BY_IMAGE.replace('"input"', '"input"\nframe = "n"')
+    file, map_path = write(tmp_path, "input,n,emotion\na.mp4,12,joy\nb.mp4,0,fear\ne.jpg,,anger\n", mapping)
+    ingest_labels(clips, "clips", file, "tool-pyfeat", map_path)
+    rows = clips.read("clips", "labels/tool-pyfeat", ["sample_id", "expression"]).to_pylist()
+    assert [(row["sample_id"][6:], row["expression"]) for row in rows] == [
+        ("a/00003", "happiness"), ("b/00001", "fear"), ("b/00003", "anger")
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("source", ["co-mine", "teacher-x", "openface", "Tool-x"])
 def test_a_name_that_says_another_origin_is_refused(clips: Lake, tmp_path: Path, source: str) -> None:
     file, mapping = write(tmp_path, ROWS, OPENFACE.replace("tool-openface", "tool-x"))
