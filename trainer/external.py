@@ -9,12 +9,14 @@ One row per sample, found by `sample_id`, or by `path` (below the dataset's fold
     landmarks_predicted, or landmarks            136 numbers x1 y1 x2 y2 ..., pixels of the source picture (Parquet)
     x_0 ... x_67, y_0 ... y_67                   the same as columns
 
-Other columns are left alone. The truth never comes from the file.
+A row that holds nothing in any of these columns, as `affect predict` writes for a picture without a face, is no
+prediction. Other columns are left alone. The truth never comes from the file.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -34,6 +36,9 @@ from trainer.settings import AuTask, ExpressionTask, LandmarksTask, Tasks, VaTas
 
 _AU = re.compile(r"(?:p_)?AU0*([1-9][0-9]?)(?:_c)?", re.IGNORECASE)
 _POINTS = len(voc.LANDMARK_MIRROR)
+_PREDICTING = re.compile(
+    rf"(expression|valence|arousal|landmarks)(_predicted)?|[xy]_[0-9]+|{_AU.pattern}", re.IGNORECASE
+)
 
 
 class ListedAus(AuTask):
@@ -95,19 +100,32 @@ def predictions_in(table: pa.Table, path: Path) -> tuple[Tasks, Predictions]:
 
 
 def read_table(path: Path) -> pa.Table:
-    """A CSV or Parquet file as a table.
+    """The rows of a CSV or Parquet file that predict anything.
 
     Raises:
         PredictionsError: It is neither, or cannot be read.
     """
     try:
-        if path.suffix.lower() == ".parquet":
-            return pq.read_table(path)
-        return pa_csv.read_csv(path)
+        return _saying(pq.read_table(path) if path.suffix.lower() == ".parquet" else pa_csv.read_csv(path))
     except FileNotFoundError:
         raise PredictionsError(f"{path} does not exist", expected="a CSV or Parquet file of predictions") from None
     except (OSError, pa.ArrowException) as error:
         raise PredictionsError(f"{path} cannot be read", found=str(error).splitlines()[0][:200]) from None
+
+
+def _saying(table: pa.Table) -> pa.Table:
+    """The rows that hold something in a column of predictions; all of them where there is no such column."""
+    predicting = [name for name in table.column_names if _PREDICTING.fullmatch(name.strip()) or _class_columns([name])]
+    if not predicting:
+        return table
+    says = np.zeros(table.num_rows, bool)
+    for name in predicting:
+        column = table[name].combine_chunks()
+        known = pc.is_valid(column)
+        if pa.types.is_string(column.type):  # an empty cell of a CSV is a text without letters
+            known = pc.fill_null(pc.not_equal(column, ""), False)
+        says |= np.asarray(known).astype(bool)
+    return table.filter(pa.array(says))
 
 
 def _sample_ids(table: pa.Table, lake: Lake, dataset: str, path: Path) -> npt.NDArray[np.object_]:
@@ -193,7 +211,7 @@ def _expression(columns: dict[str, pa.ChunkedArray], path: Path) -> tuple[Floats
     )
 
 
-def _class_columns(columns: dict[str, pa.ChunkedArray]) -> dict[str, str]:
+def _class_columns(columns: Iterable[str]) -> dict[str, str]:
     """Class -> its column of probabilities."""
     found: dict[str, str] = {}
     for column in columns:

@@ -111,6 +111,18 @@ def test_missing_predictions_are_refused_or_counted(toy: Lake, file: Path) -> No
     assert scores.datasets[0].samples == 13
 
 
+def test_a_row_of_nothing_is_no_prediction(toy: Lake, file: Path) -> None:
+    frame = predicted(status="found")
+    frame.loc[frame.index[:3], [name for name in frame.columns if name != "sample_id"]] = None
+    frame.loc[frame.index[:3], "status"] = "no-face"
+    with pytest.raises(PredictionsError, match="3 of 16 samples of role test have no prediction"):
+        scored(toy, frame, file)
+    assert scored(toy, frame, file, skip_missing=True)["top1"] == 1
+    frame.to_parquet(file.with_suffix(".parquet"))
+    scores = score_file(file.with_suffix(".parquet"), toy, "toy", "official", skip_missing=True, resamples=0)
+    assert scores.datasets[0].samples == 13
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
