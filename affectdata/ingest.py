@@ -18,7 +18,7 @@ from affectdata.datasets import reader
 from affectdata.datasets.card import Card, Labelling, ProtocolCard
 from affectdata.datasets.parsing import content, hashed
 from affectdata.datasets.reading import Block, Distribution, Reader, Reject
-from affectdata.datasets.recognise import recognise
+from affectdata.datasets.recognise import check_apart, recognise
 from affectdata.ingest_summary import (
     IngestSummary,
     RejectCount,
@@ -79,12 +79,13 @@ def ingest(
         progress: Told how far each step is.
 
     Raises:
-        DatasetError: The folder holds something else, or nothing.
+        DatasetError: The folder holds something else, or nothing, or the lake.
         RejectLimitError: Too much was refused; the lake stays as it was.
         UnknownNameError: No such dataset or option.
     """
     module, tell = reader(dataset), progress or _silent
     target = check_dataset_name(name or dataset)
+    check_apart(Path(root), lake.home)
     memo = Memo(lake.cache / "annotations" / f"{target}.sqlite", trusts_times=not rehash)
     distribution = recognise(module, Path(root), options, lambda count: tell("listing files", count, 0), memo)
     command = _command(dataset, target, module.CARD, distribution)

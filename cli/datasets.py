@@ -83,11 +83,13 @@ def ingest(
 
     A dataset's own options, such as `--images original` of rafdb, come last; `affect info DATASET` lists them.
     """
+    from affectdata.datasets.recognise import check_apart
     from affectdata.ingest import MAX_REJECTS
     from affectdata.ingest import ingest as read
     from cli.progress import progress
 
     options = own_options(context.args) | ({"map": str(mapping)} if mapping else {})
+    check_apart(path, session(context).lakes[-1])
     lake = session(context).lake(create=True)
     with progress() as advance:
         summary = read(

@@ -48,6 +48,25 @@ def recognise(
     return replace(found, warnings=(*found.warnings, *files.warnings)) if files.warnings else found
 
 
+def check_apart(root: Path, home: Path) -> None:
+    """Refuse a lake inside the folder that is to be read: that folder is never written, and would change with the lake.
+
+    Args:
+        root: Folder or archive of the dataset.
+        home: The lake that would be written, whether it is there yet or not.
+
+    Raises:
+        DatasetError: The lake lies, or would lie, in that folder.
+    """
+    if home.expanduser().resolve().is_relative_to(root.expanduser().resolve()):
+        raise DatasetError(
+            f"lake {home} would lie in the folder that is to be read",
+            found=f"{root} holds it",
+            expected="a lake beside the dataset: its folder is only ever read",
+            then="name the dataset's own folder, or another --lake",
+        )
+
+
 def likely_datasets(root: Path, files: Listing, besides: str = "") -> list[str]:
     """Names of the datasets whose readers recognise this tree, or else of those that know it but want an option."""
     answers = {

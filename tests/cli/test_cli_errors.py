@@ -161,6 +161,16 @@ def test_a_place_or_dataset_that_cannot_be_is_one_clear_error(
     assert "Traceback" not in error
 
 
+def test_a_lake_is_never_made_in_the_folder_that_is_to_be_read(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "fer2013.csv").write_text("emotion,pixels,Usage\n")
+    monkeypatch.chdir(tmp_path)
+    assert run(["ingest", "fer2013", "."]) == USER_ERROR
+    assert "would lie in the folder that is to be read" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["fer2013.csv"]
+
+
 @pytest.mark.parametrize(("arguments", "said"), [(["layers"], "holds no dataset yet"), (["runs"], "no run in")])
 def test_a_list_of_nothing_says_so_beside_the_answer(
     arguments: list[str], said: str, lake: Lake, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
