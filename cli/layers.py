@@ -104,7 +104,7 @@ def drop(
     """Take a layer, or a whole dataset, out of the lake. The dataset's own folder is never touched."""
     lake = session(context).lake()
     known_dataset(lake, dataset)
-    what = f"layer {lake.layer(dataset, layer).key} of {dataset}" if layer else f"dataset {dataset}, all layers"
+    what = f"layer {lake.known_key(dataset, layer)} of {dataset}" if layer else f"dataset {dataset}, all layers"
     if not yes and not typer.confirm(f"Drop {what} from {lake.home}?"):
         raise typer.Exit(1)
     if layer:

@@ -108,10 +108,23 @@ class Lake:
         # A dataset that was dropped and ingested again counts its generations from one again.
         which = (generation, state.st_ino, state.st_mtime_ns)
         if which not in self._cached.layers:
-            files = sorted(generation.rglob("*.parquet"))
-            keys = [file.relative_to(generation).as_posix().removesuffix(".parquet") for file in files]
-            self._cached.layers[which] = [read_layer(dataset, k, f) for k, f in zip(keys, files, strict=True)]
+            self._cached.layers[which] = [read_layer(dataset, key, f) for key, f in _layer_files(generation).items()]
         return self._cached.layers[which]
+
+    def known_key(self, dataset: str, key: str) -> str:
+        """The key, if a layer has it, by the names of files alone: a damaged layer has one too.
+
+        Raises:
+            UnknownNameError: The lake has no such dataset or layer.
+        """
+        check_dataset_name(dataset)
+        places = [lake / dataset for lake in self.paths if _is_dataset(lake / dataset)]
+        if not places:
+            raise UnknownNameError("dataset in the lake", dataset, self.datasets(), f"affect ingest {dataset} PATH")
+        known = sorted({name for place in places for name in _layer_files(place.resolve())})
+        if key not in known:
+            raise UnknownNameError(f"layer of {dataset}", key, known, f"affect layers --dataset {dataset}")
+        return key
 
     def layer(self, dataset: str, key: str) -> Layer:
         """One layer by its key, such as `labels/human`.
@@ -162,12 +175,13 @@ class Lake:
         return Publication(self, check_dataset_name(dataset), command)
 
     def drop(self, dataset: str, key: str) -> None:
-        """Take one layer out of the lake. Layers made from it become stale.
+        """Take one layer out of the lake, a damaged one too. Layers made from it become stale.
 
         Raises:
+            UnknownNameError: The lake has no such dataset or layer.
             LakeError: The layer lies in a lake below the writable one, or is `samples` (drop the dataset instead).
         """
-        self.layer(dataset, key)
+        self.known_key(dataset, key)
         if key in SINGLE:
             raise LakeError(f"{key} of {dataset} cannot be dropped alone", then=f"affect drop {dataset}")
         with self.publish(dataset, command=f"affect drop {dataset} {key}") as step:
@@ -175,7 +189,6 @@ class Lake:
 
     def drop_dataset(self, dataset: str) -> None:
         """Take a dataset with all its layers out of the writable lake. Its folder on disk is never touched."""
-        self.layers(dataset)
         with self.publish(dataset, command=f"affect drop {dataset}") as step:
             step.drop_all()
 
@@ -248,6 +261,12 @@ def upgrade(path: Path) -> list[int]:
         _write_version(path, version + 1)
         steps.append(version)
     return steps
+
+
+def _layer_files(generation: Path) -> dict[str, Path]:
+    """Layer key -> its Parquet file, sorted."""
+    files = sorted(generation.rglob("*.parquet"))
+    return {file.relative_to(generation).as_posix().removesuffix(".parquet"): file for file in files}
 
 
 def _is_dataset(path: Path) -> bool:

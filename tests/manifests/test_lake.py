@@ -162,6 +162,23 @@ def test_dropping_a_crops_layer_drops_its_shards(lake: Lake, tmp_path: Path) -> 
     assert not list(lake.home.rglob("*.u8"))
 
 
+@pytest.mark.parametrize("key", ["labels/human", ""])
+def test_a_damaged_layer_can_be_dropped(lake: Lake, key: str) -> None:
+    publish(lake)
+    path = lake.layer("rafdb", "labels/human").path
+    path.unlink()  # other generations share the file
+    path.write_bytes(b"PAR1 and no more")
+    again = Lake(lake.home)
+    with pytest.raises(LakeError, match="cannot be read"):
+        again.layers()
+    if key:
+        again.drop("rafdb", key)
+        assert [layer.key for layer in again.layers()] == ["samples"]
+    else:
+        again.drop_dataset("rafdb")
+        assert again.layers() == []
+
+
 def test_samples_cannot_be_dropped_alone_but_a_dataset_can(lake: Lake) -> None:
     publish(lake)
     with pytest.raises(LakeError, match="cannot be dropped alone"):
