@@ -12,9 +12,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from manifests.errors import ProtocolError
 from manifests.lake import Lake, Layer
+from manifests.protocols import identity, leaks, roles
 from trainer.data import used_layers
 from trainer.recipe import Recipe
+from trainer.splits import roles_of
+
+_ACROSS = {"group": "a group", "pixels": "a picture"}
+"""What samples of two datasets may share, in words."""
 
 MARK = "transductive"
 """Entry of a layer's `extra`: `true` where reported samples were labelled, by it or for the training of its teacher."""
@@ -63,6 +73,9 @@ def why_transductive(recipe: Recipe, lake: Lake) -> list[str]:
 def seen_by_teachers(teachers: Sequence[Taught], recipe: Recipe, lake: Lake, datasets: Sequence[str]) -> Iterator[str]:
     """One reason per teacher that another protocol, fold or reported role than the recipe's gave its samples.
 
+    And one per dataset that a teacher learned from, where its pictures or groups are those of reported samples of a
+    dataset that the teacher knew nothing of.
+
     Args:
         teachers: Of the run that is scored.
         recipe: Under whose protocol, fold and reported role it is scored.
@@ -81,6 +94,38 @@ def seen_by_teachers(teachers: Sequence[Taught], recipe: Recipe, lake: Lake, dat
                     f"{teacher.layer}: teacher {teacher.run} was trained under protocol {name} of {dataset}{fold} "
                     f"as it was then, so it may have seen what this run reports"
                 )
+        # What it trained on kept clear of the datasets that it knew of, and of no other.
+        yield from _seen_elsewhere(teacher, recipe, lake, [name for name in datasets if name not in teacher.protocols])
+
+
+def _seen_elsewhere(teacher: Taught, recipe: Recipe, lake: Lake, datasets: Sequence[str]) -> Iterator[str]:
+    found = [roles_of(recipe, lake, dataset) for dataset in datasets]
+    if not found:
+        return
+    reported = pa.concat_tables(part.at(part.has(recipe.protocol.report)) for part in found)
+    for name in sorted(teacher.protocols.keys() & set(lake.datasets())):
+        shared = leaks(_trained_on(teacher, lake, name), reported, tuple(_ACROSS))
+        count = int(np.logical_or.reduce(list(shared.values())).sum())
+        if count:
+            what = " or ".join(_ACROSS[key] for key, mask in shared.items() if mask.any())
+            yield (
+                f"{teacher.layer}: teacher {teacher.run} was trained on {name}, {count:,} of whose samples share "
+                f"{what} with what this run reports"
+            )
+
+
+def _trained_on(teacher: Taught, lake: Lake, dataset: str) -> pa.Table:
+    """What identifies the samples that a teacher's protocol gave to training; all, where it is not as it was then."""
+    who, (name, fingerprint) = identity(lake, dataset), teacher.protocols[dataset]
+    key = f"protocols/{name}"
+    if not lake.has(dataset, key) or lake.layer(dataset, key).facts.fingerprint != fingerprint:
+        return who
+    try:
+        named = roles(lake, dataset, name, fold=teacher.fold)
+    except ProtocolError:  # the fold is that of another dataset of the teacher's
+        return who
+    trained = named.filter(pc.equal(named["role"], "train"))["sample_id"].combine_chunks()
+    return who.filter(pc.is_in(who["sample_id"], value_set=trained)) if len(trained) else who
 
 
 def _taught(layer: str, teacher: Mapping[str, Any]) -> Taught:
