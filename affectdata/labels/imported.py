@@ -18,11 +18,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from affectdata.datasets.listing import list_files
+from affectdata.datasets.listing import Listing, list_files
 from affectdata.datasets.reading import Folder, Reject
 from affectdata.datasets.table import label_columns, labelling_of, sample_columns, table_of
 from affectdata.datasets.table_cells import Cells
-from affectdata.datasets.table_map import TableMap, load_map, parse_map
+from affectdata.datasets.table_map import LabelColumns, TableMap, load_map, parse_map
 from manifests.errors import LabelRuleError, RejectLimitError, StaleLayerError
 from manifests.lake import Lake, Layer
 from manifests.layer import SOURCE_NAME, LayerFacts
@@ -98,7 +98,7 @@ def ingest_labels(
     samples = lake.read(dataset, "samples", ["sample_id", "path", "frame", "sequence_id", "frame_index"])
     fingerprints = lake.fingerprints(dataset)
     reject = Reject()
-    folder = Folder(file.absolute().parent, list_files(file.absolute().parent))
+    folder = _folder_of(file, chosen.labels[source])
     table = table_of(folder, file.name, reject)
     cells = Cells(table, chosen.missing, chosen.codes, reject)
     frames = frames or Frames()
@@ -144,6 +144,14 @@ def _checked(chosen: TableMap, source: str) -> TableMap:
             expected="[samples] with id, image, or sequence and frame_index",
         )
     return chosen
+
+
+def _folder_of(file: Path, columns: LabelColumns) -> Folder:
+    """The folder of the file with nothing else in it, which may hold millions; with all of it for `.pts` files."""
+    root = file.absolute().parent
+    if isinstance(columns.landmarks, str):
+        return Folder(root, list_files(root))
+    return Folder(root, Listing({"": {file.name: 0}}, []))
 
 
 def _places(chosen: TableMap, cells: Cells, samples: pa.Table, dataset: str, frames: Frames) -> NDArray[np.int64]:

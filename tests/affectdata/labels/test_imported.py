@@ -7,6 +7,7 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
+from affectdata.labels import imported
 from affectdata.labels.imported import Frames, ingest_labels
 from manifests.errors import DatasetError, LabelRuleError, RejectLimitError
 from manifests.lake import Lake
@@ -112,6 +113,14 @@ def test_a_picture_with_several_faces_gives_its_label_to_none_of_them(clips: Lak
     file, map_path = write(tmp_path, "input,emotion\ntwo.jpg,joy\nc.jpg,fear\n", BY_IMAGE)
     with pytest.raises(LabelRuleError, match="1 rows name a place of several samples"):
         ingest_labels(clips, "clips", file, "tool-pyfeat", map_path, max_rejects=1)
+
+
+def test_what_lies_beside_the_file_is_not_looked_at(
+    clips: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imported, "list_files", lambda root: pytest.fail(f"{root} was listed"))
+    file, map_path = write(tmp_path, "input,emotion\nb/00003.jpg,joy\n", BY_IMAGE)
+    assert ingest_labels(clips, "clips", file, "tool-pyfeat", map_path).matched == 1
 
 
 def test_rows_of_a_video_are_found_by_image_and_frame(clips: Lake, tmp_path: Path) -> None:
