@@ -40,9 +40,9 @@ def ingest_labels(
     """Take labels of another tool (OpenFace, py-feat, a colleague) as a label source of a dataset.
 
     The map is that of `affect ingest table` (docs/table.md) without `file`. Its
-    table `samples` says by id, image, or sequence and frame_index which sample a
-    row is about; its table `labels.NAME`, with the NAME of --source, what the
-    columns mean.
+    table `samples` says by id, image (and frame, for videos), or sequence and
+    frame_index which sample a row is about; its table `labels.NAME`, with the
+    NAME of --source, what the columns mean.
     """
     from affectdata.labels.imported import Frames
     from affectdata.labels.imported import ingest_labels as take
