@@ -44,7 +44,7 @@ class Pictures:
 
 
 def picture_names(candidates: pa.Table, store: CropStore, row: npt.NDArray[np.int64]) -> pa.Array:
-    """Names of what the network sees: the sample, its source pixels and how they were cut.
+    """Names of what the network sees: the sample, its source pixels, how they were cut and, as JPEGs, how well kept.
 
     Where no faces layer has hashed the pixels, the crop layer as a whole stands for them.
     """
@@ -59,11 +59,12 @@ def _names(candidates: pa.Table, store: CropStore, row: npt.NDArray[np.int64]) -
     pixels = pc.fill_null(candidates["pixel_hash"], store.layer.facts.fingerprint).to_pylist()
     cuts = store.transform[row].astype("<f4").tobytes()
     size = len(cuts) // max(len(row), 1)
+    kept = f"{store.shape} {store.layer.facts.extra.get('quality', '')}"
     ids = candidates["sample_id"].to_pylist()
     return pa.array(
         [
             hashlib.blake2b(
-                f"{name} {pixel} {store.shape} ".encode() + cuts[i * size : (i + 1) * size], digest_size=16
+                f"{name} {pixel} {kept}".encode() + cuts[i * size : (i + 1) * size], digest_size=16
             ).hexdigest()
             for i, (name, pixel) in enumerate(zip(ids, pixels, strict=True))
         ],
