@@ -57,10 +57,13 @@ def predict(
     """
     if out is not None:
         check_place(out)
+    from trainer.overlay import check_overlay, draw
     from trainer.predict import Asked, predict_files
     from trainer.predictions_file import PredictionsFile, as_csv
     from trainer.run import Run
 
+    if overlay is not None:
+        check_overlay(overlay, paths)
     chosen = Run(run_folder(run, runs))
     asked = Asked(detector, landmarks, no_face, every, device)
     found = faces = drawn = 0
@@ -76,8 +79,6 @@ def predict(
                 if out is None:
                     say(as_csv(table, header=found == len(table)))
             if overlay is not None:
-                from trainer.overlay import draw
-
                 drawn += draw(path if path.is_dir() else path.parent, rows, overlay)
     note(f"{found:,} pictures and frames, {faces:,} with a face" + (f"; {out}" if out is not None else ""))
     if overlay is not None:

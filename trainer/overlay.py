@@ -21,21 +21,40 @@ Row = Mapping[str, Any]
 _GREEN, _WHITE, _DARK = (80, 220, 100), (255, 255, 255), (20, 20, 20)
 
 
+def check_overlay(folder: Path, inputs: Sequence[Path]) -> None:
+    """Refuse a folder in which drawings would replace originals, or be looked at as such the next time.
+
+    Args:
+        folder: Where drawings are to go.
+        inputs: Pictures, videos and folders that are looked at.
+
+    Raises:
+        PredictionsError: It lies in a folder that is looked at, or holds a file that is.
+    """
+    place = folder.resolve()
+    for path in inputs:
+        if place.is_relative_to(path.resolve()) if path.is_dir() else place == path.resolve().parent:
+            raise PredictionsError(
+                f"overlay folder {folder} lies in the folder of the pictures",
+                found=f"{path}",
+                expected="another place, so that no original is replaced",
+            )
+
+
 def draw(root: Path, rows: Sequence[Row], folder: Path, fps: float = 25.0) -> int:
     """Draw rows of `trainer.predict` onto copies of their pictures and videos; the number of files written.
 
     Args:
         root: Folder that `path` of the rows is below.
         rows: In the order of the files; frames of a video in order.
-        folder: Where to write, never below `root`; videos become `.mp4`, pictures `.jpg`.
+        folder: Where to write, see `check_overlay`; videos become `.mp4`, pictures `.jpg`.
         fps: Frames per second of the videos: as many as the rows hold, whatever frames were skipped.
 
     Raises:
-        PredictionsError: `folder` lies below `root`.
+        PredictionsError: A drawing would replace an original.
         StorageError: A file cannot be written.
     """
-    if folder.resolve().is_relative_to(root.resolve()):
-        raise PredictionsError(f"overlay folder {folder} lies in the folder of the pictures", expected="another place")
+    check_overlay(folder, [root / path for path in dict.fromkeys(str(row["path"]) for row in rows)])
     files = 0
     for path, mine in groupby(rows, key=lambda row: str(row["path"])):
         group = list(mine)

@@ -146,6 +146,7 @@ def _tasks(runs: Sequence[Run], request: Request) -> tuple[str, ...]:
 
 def _store(lake: Lake, dataset: str, runs: Sequence[Run]) -> CropStore:
     alignment = runs[0].recipe.alignment
+    lake.layer(dataset, "samples")
     if not lake.has(dataset, f"crops/{alignment}"):
         known = [layer.name for layer in lake.layers(dataset) if layer.kind == "crops"]
         raise UnknownNameError(f"crops of {dataset}", alignment, known, f"affect align {dataset} --to {alignment}")

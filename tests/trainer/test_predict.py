@@ -14,7 +14,7 @@ from manifests.errors import PredictionsError
 from manifests.lake import Lake
 from trainer.evaluate import evaluate
 from trainer.fit import Machine, train
-from trainer.overlay import captions, draw
+from trainer.overlay import captions, check_overlay, draw
 from trainer.predict import Asked, predict_files
 from trainer.predictions_file import PredictionsFile, as_csv
 from trainer.recipe import parse
@@ -100,8 +100,19 @@ def test_pictures_are_drawn_elsewhere_and_never_beside_the_originals(run: Run, p
     assert draw(pictures, rows, tmp_path / "drawn") == len(TEST)
     assert (tmp_path / "drawn" / "b" / "00081.jpg").exists()
     with pytest.raises(PredictionsError, match="lies in the folder of the pictures"):
-        draw(pictures, rows, pictures / "drawn")
+        draw(pictures, rows, pictures)
     assert any(line.startswith("valence") for line in captions(rows[0]))
+
+
+def test_drawings_go_below_the_folder_of_a_file_but_never_beside_it_or_into_a_folder_that_is_looked_at(
+    pictures: Path,
+) -> None:
+    check_overlay(pictures / "drawn", [pictures / "zz.jpg"])
+    for inputs in ([pictures], [pictures / "zz.jpg"], [pictures / "b", pictures / "zz.jpg"]):
+        with pytest.raises(PredictionsError, match="lies in the folder of the pictures"):
+            check_overlay(pictures, inputs)
+    with pytest.raises(PredictionsError, match="lies in the folder of the pictures"):
+        check_overlay(pictures / "drawn", [pictures])
 
 
 def test_files_are_whole_or_absent_and_read_back(run: Run, pictures: Path, tmp_path: Path) -> None:
