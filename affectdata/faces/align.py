@@ -103,8 +103,9 @@ def align(
 
 
 def _plan(lake: Lake, dataset: str, name: str, detector_name: str, options: AlignOptions) -> Plan:
-    target: Alignment = alignment_of(lake, dataset, name)
     lake.layer(dataset, "samples")
+    fingerprints = lake.fingerprints(dataset)
+    target: Alignment = alignment_of(lake, dataset, name)
     try:
         worker = Crew(lake.root(dataset), target, detector_name, options).worker()
     except WeightsError as error:
@@ -120,7 +121,6 @@ def _plan(lake: Lake, dataset: str, name: str, detector_name: str, options: Alig
             then=f"affect align {dataset} --alignment {name} --detector yunet, or with --landmarks fan, "
             f"or --alignment resize{target.width}",
         )
-    fingerprints = lake.fingerprints(dataset)
     taken = chosen(lake, dataset, options)
     hints = read_hints(lake, dataset, landmarks=finder.name == "dataset")
     if (
@@ -271,11 +271,11 @@ def _publish(plan: Plan, chunks: list[Chunk], folder: Path) -> tuple[dict[str, i
     with plan.lake.publish(plan.dataset, command=facts.command) as step:
         plan.refuse_lost_layers(chunks)  # another run may have published crops meanwhile
         step.write("faces", plan.detector.name, face_tables(), plan.faces_facts(chunks), plan.parents)
-        step.write("crops", name, index_tables(), facts, plan.crops_parents)
+        step.write("crops", name, index_tables(), facts, plan.crops_parents(chunks))
         if plan.landmarker is not None:
             marks = _joined(chunk.files.landmarks() for chunk in chunks)
             kind, _, source = plan.landmarks_layer.partition("/")
-            step.write(kind, source, marks, plan.landmarks_facts(chunks), plan.landmarks_parents)
+            step.write(kind, source, marks, plan.landmarks_facts(chunks), plan.landmarks_parents(chunks))
         for shard, chunk in enumerate(chunks):
             if chunk.files.crops:
                 step.link(shard_name(name, shard, plan.options.store_kind), chunk.files.pixels)

@@ -84,17 +84,20 @@ class Plan:
     @property
     def parents(self) -> dict[str, str]:
         """Layers that the faces are made from, with their fingerprints as they were read."""
-        return {key: self.fingerprints[key] for key in ("samples", *self.hints.layers, *self.chosen.layers)}
+        return self._as_read(("samples", *self.hints.layers, *self.chosen.layers))
 
-    @property
-    def landmarks_parents(self) -> tuple[str, ...]:
-        """Layers that landmarks are made from."""
-        return ("samples", self.faces_layer, *self.hints.landmark_layers)
+    def landmarks_parents(self, chunks: Sequence[Chunk]) -> dict[str, str]:
+        """Layers that landmarks are made from, with their fingerprints as they were read; its faces are coming."""
+        coming = self.faces_facts(chunks).filled("faces", self.detector.name, self.parents)
+        return {self.faces_layer: coming.fingerprint} | self._as_read(("samples", *self.hints.landmark_layers))
 
-    @property
-    def crops_parents(self) -> tuple[str, ...]:
-        """Layers that crops are made from."""
-        return tuple(dict.fromkeys([*self.landmarks_parents, *self.alignment.layers]))
+    def crops_parents(self, chunks: Sequence[Chunk]) -> dict[str, str]:
+        """The same of crops."""
+        return self.landmarks_parents(chunks) | self._as_read(self.alignment.layers)
+
+    def _as_read(self, keys: Iterable[str]) -> dict[str, str]:
+        # A layer that was not there yet, and was read all the same, is one that changed.
+        return {key: self.fingerprints.get(key, "") for key in keys}
 
     def faces_facts(self, chunks: Sequence[Chunk] = ()) -> LayerFacts:
         """Facts of the faces layer: the same whatever the alignment, so that alignments share one faces layer."""

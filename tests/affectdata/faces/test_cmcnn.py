@@ -9,10 +9,11 @@ import pytest
 from affectdata.faces import geometry
 from affectdata.faces.align import AlignOptions, align
 from affectdata.faces.cmcnn import alignment_of
-from manifests.errors import LakeError, ProtocolError, UnknownNameError
+from manifests.errors import LakeError, ProtocolError, StaleLayerError, UnknownNameError
 from manifests.lake import Lake, LayerFacts
 from tests.affectdata.faces.conftest import COUNT, landmarks
 
+ONE = AlignOptions(workers=1)
 IDS = [f"toy/{n:02d}" for n in range(COUNT)]
 
 
@@ -36,12 +37,27 @@ def test_the_target_is_the_mean_over_the_training_role(toy: Lake) -> None:
 
 def test_crops_are_stale_when_their_target_is_of_another_protocol(toy: Lake) -> None:
     protocol(toy, "split", [(0, "train", None), (1, "test", None), (2, "train", None)])
-    align(toy, "toy", alignment="cmcnn100-split", detector="dataset", options=AlignOptions(workers=1))
+    align(toy, "toy", alignment="cmcnn100-split", detector="dataset", options=ONE)
     crops = toy.layer("toy", "crops/cmcnn100-split")
     assert {"protocols/split", "labels/human"} <= crops.facts.parents.keys()
     assert not crops.stale
     protocol(toy, "split", [(0, "test", None), (1, "train", None), (2, "train", None)], "drawn again")
     assert "protocols/split" in toy.layer("toy", "crops/cmcnn100-split").stale
+
+
+@pytest.mark.parametrize("changed", ["protocols/split", "labels/human"])
+def test_crops_are_not_published_when_what_they_were_made_from_changed_meanwhile(toy: Lake, changed: str) -> None:
+    protocol(toy, "split", [(0, "train", None), (1, "test", None), (2, "train", None)])
+    before = [toy.read("toy", key) for key in ("protocols/split", "labels/human")]
+
+    def change(_: object) -> None:
+        kind, _, name = changed.partition("/")
+        table = before[kind == "labels"]
+        with toy.publish("toy", command="test") as step:
+            step.write(kind, name, table, LayerFacts(rule="made again"), ["samples"])
+
+    with pytest.raises(StaleLayerError, match=f"{changed} of toy changed while this step ran"):
+        align(toy, "toy", alignment="cmcnn100-split", detector="dataset", options=ONE, progress=change)
 
 
 def test_each_fold_has_its_own_target(toy: Lake) -> None:
