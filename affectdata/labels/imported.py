@@ -95,8 +95,8 @@ def ingest_labels(
     """
     chosen = _checked(parse_map(load_map(str(map_path))), source)
     earlier = _earlier(lake, dataset, source)
-    samples = lake.read(dataset, "samples", ["sample_id", "path", "frame", "sequence_id", "frame_index"])
     fingerprints = lake.fingerprints(dataset)
+    samples = lake.read(dataset, "samples", ["sample_id", "path", "frame", "sequence_id", "frame_index"])
     reject = Reject()
     folder = _folder_of(file, chosen.labels[source])
     table = table_of(folder, file.name, reject)
