@@ -55,6 +55,11 @@ def test_an_unknown_name_lists_the_known_ones_and_the_nearest() -> None:
     assert "neutral, happiness" in str(error.value)
 
 
+@pytest.mark.parametrize("name", ["RAF-DB", "RafDB", "rafdb1"])
+def test_the_nearest_name_is_found_whatever_its_case(name: str) -> None:
+    assert "did you mean rafdb?" in str(UnknownNameError("dataset", name, ["affwild2", "rafdb"]))
+
+
 @given(st.text(max_size=30))
 def test_any_text_is_a_known_name_or_an_unknown_name_error(text: str) -> None:
     with contextlib.suppress(UnknownNameError):
