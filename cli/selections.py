@@ -14,7 +14,7 @@ from cli.session import session
 
 
 @with_examples(
-    ('affect select rafdb --name blurred "select sample_id from faces where sharpness < 9"', ""),
+    ('affect select sfew --name old "select sample_id from samples where age > 60"', ""),
     ("affect select rafdb --name known - < question.sql", "a longer one, from a file"),
 )
 def select(

@@ -173,7 +173,8 @@ def _keys(table: pa.Table, samples: pa.Table, root: Path, path: Path) -> tuple[p
 
 
 def _some(asked: pa.Array, rows: npt.NDArray[np.bool_]) -> str:
-    return ", ".join(f"{text}" for text in asked.filter(pa.array(rows)).slice(0, 3).to_pylist())
+    texts = asked.filter(pa.array(rows)).slice(0, 3).to_pylist()
+    return ", ".join(f"{text}".removesuffix("#") for text in texts)  # without the number that no row gave
 
 
 def _below(text: str | None, root: Path) -> str | None:

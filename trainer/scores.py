@@ -149,18 +149,20 @@ def _line(result: MetricResult) -> str:
 
 
 def _by_group(groups: tuple[GroupScores, ...]) -> Iterator[str]:
-    """A table per attribute: subgroups as rows, metrics as columns."""
+    """A table per attribute: metrics as rows, which may be many, and subgroups as columns."""
     for attribute in dict.fromkeys(group.attribute for group in groups):
         mine = [group for group in groups if group.attribute == attribute]
         labelled = {r.name for group in mine for r in group.results if r.rows_used}
         names = [r.name for r in mine[0].results if r.name in labelled]
-        width = max(len(group.value) for group in mine)
+        widths = [max(len(group.value), 8) for group in mine]
+        rows = [("", [group.value for group in mine]), ("samples", [f"{group.samples:,}" for group in mine])]
+        for name in names:
+            values = (next(r.value for r in group.results if r.name == name) for group in mine)
+            rows.append((name, ["-" if math.isnan(value) else f"{value:.4f}" for value in values]))
         yield f"  by {attribute}"
-        yield f"    {'':{width}}  {'samples':>8}" + "".join(f"  {name:>12.12}" for name in names)
-        for group in mine:
-            value = {r.name: r.value for r in group.results}
-            cells = ("-" if math.isnan(value[name]) else f"{value[name]:.4f}" for name in names)
-            yield f"    {group.value:{width}}  {group.samples:>8,}" + "".join(f"  {cell:>12}" for cell in cells)
+        for name, cells in rows:
+            shown = "".join(f"  {cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+            yield f"    {name:14}{shown}"
 
 
 def _plain(scores: DatasetScores) -> dict[str, Any]:

@@ -139,10 +139,16 @@ def test_what_the_papers_of_a_protocol_report_is_scored_too_and_what_cannot_be_s
 
 
 def test_subgroups_are_scored_one_by_one_and_together_are_everybody(lake: Lake, run: Run) -> None:
-    (found,) = evaluate(run, lake, by=["gender", "face_size"], resamples=0).datasets
+    scores = evaluate(run, lake, by=["gender", "face_size"], resamples=0)
+    (found,) = scores.datasets
     genders = [group for group in found.groups if group.attribute == "gender"]
     assert [group.value for group in genders] == ["unknown"]  # the toy releases none
     assert genders[0].results == found.results
+    shown = list(scores.lines())
+    heading = shown.index("  by gender")
+    assert shown[heading + 1].split() == ["unknown"]
+    assert shown[heading + 2].split() == ["samples", str(found.samples)]
+    assert max(map(len, shown[heading:])) < 80
     with pytest.raises(UnknownNameError, match="hair"):
         evaluate(run, lake, by=["hair"])
 

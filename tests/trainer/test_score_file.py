@@ -87,6 +87,14 @@ def test_a_picture_with_several_faces_names_none_of_them(lake: Lake, file: Path)
         scored(lake, frame, file, skip_missing=True)
 
 
+def test_a_path_that_names_no_sample_is_shown_as_it_was_given(toy: Lake, file: Path) -> None:
+    frame = predicted(path=["elsewhere.png"] * len(TEST), frame=[None] * len(TEST)).drop(columns="sample_id")
+    with pytest.raises(PredictionsError) as raised:
+        scored(toy, frame, file)
+    assert "elsewhere.png" in str(raised.value)
+    assert "elsewhere.png#" not in str(raised.value)
+
+
 def test_a_row_without_a_path_is_about_no_sample_without_one(lake: Lake, file: Path) -> None:
     in_pictures(lake, [None if i == TEST[0] else f"pictures/{i}.png" for i in range(len(TOY.ids))])
     paths = [None if i == TEST[0] else f"pictures/{i}.png" for i in TEST]
