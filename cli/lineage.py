@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -68,18 +68,32 @@ def _short(value: object) -> str:
 
 
 def _run_lines(lake: Lake, run: Run) -> Iterator[str]:
-    from manifests.lineage import ancestors
-
     facts = run.facts
     yield f"run {run.name}: recipe {run.recipe.name}, {facts.state}, sources {', '.join(facts.sources)}"
-    for source, digest in facts.weights.items():
-        yield f"  pretrained weights: {source} {digest}"
-    for dataset, used in facts.fingerprints.items():
-        yield f"  {dataset}, protocol {facts.protocol.get(dataset, '-')}"
+    if facts.weights:
+        yield f"  weights to begin from: {facts.weights['source']}, SHA-256 {facts.weights['sha256']}"
+    yield from _layers(lake, facts.fingerprints, facts.protocol, "  ")
+    for depth, one in enumerate(facts.started, 1):
+        indent = "  " * depth
+        fold = "" if one["fold"] is None else f", fold {one['fold']}"
+        yield f"{indent}began from run {one['run']}: recipe {one['recipe']}, reports {one['report']}{fold}"
+        yield f"{indent}  weights SHA-256 {one['weights']}, sources {', '.join(one['sources'])}, which was trained on"
+        yield from _layers(lake, one["fingerprints"], one["protocol"], indent + "  ")
+
+
+def _layers(
+    lake: Lake, fingerprints: Mapping[str, Mapping[str, str]], protocol: Mapping[str, str], indent: str
+) -> Iterator[str]:
+    """The layers that trained a run, and what they were made from."""
+    from manifests.lineage import ancestors
+
+    for dataset, used in fingerprints.items():
+        yield f"{indent}{dataset}, protocol {protocol.get(dataset, '-')}"
         for key, fingerprint in sorted(used.items()):
             for one in ancestors(lake, dataset, key, fingerprint):
                 where = "" if one.dataset == dataset else f"{one.dataset} "
                 command = f"  ({one.command})" if one.command else ""
-                yield f"  {'  ' * (one.depth + 1)}{where}{one.key} {one.fingerprint[:12]} {one.now}{command}"
+                deep = indent + "  " * (one.depth + 1)
+                yield f"{deep}{where}{one.key} {one.fingerprint[:12]} {one.now}{command}"
                 for teacher in one.teachers:
-                    yield f"  {'  ' * (one.depth + 2)}taught by run {teacher}, which was trained on"
+                    yield f"{deep}  taught by run {teacher}, which was trained on"

@@ -40,6 +40,7 @@ RUNS = Path("runs")
     ("affect train demo --max-minutes 60", "stop cleanly after an hour"),
     ("affect train mine.yaml --set train.epochs=5 --set train.lr=3e-4", ""),
     ("affect train mine.yaml --resume", "go on where it stopped"),
+    ("affect train mine.yaml --run finer --set start.run=mine", "from its weights"),
 )
 def train(
     context: typer.Context,

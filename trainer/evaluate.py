@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -17,11 +18,12 @@ from torch import nn
 
 from manifests.errors import ProtocolError, RunError, UnknownNameError
 from manifests.lake import Lake
-from manifests.protocols import KEYS, identity, leaks, truth_sources
+from manifests.protocols import KEYS, leaks, truth_sources
 from manifests.storage import storage_errors
 from trainer.augment import normalised, with_channels
 from trainer.data import Samples, open_stores, scored_samples, used_layers
 from trainer.figures import draw_confusion
+from trainer.fine_tuning import STARTED
 from trainer.fit import SCORE_BATCH, Machine
 from trainer.loader import ScoreLoader
 from trainer.metrics.uncertainty import RESAMPLES
@@ -32,7 +34,7 @@ from trainer.reporting import Asked, asked_metrics, dataset_scores
 from trainer.run import SCORES, WEIGHTS, Run, write_text
 from trainer.scores import WITHOUT_RELATED, DatasetScores, Scores
 from trainer.scoring import score
-from trainer.splits import SCORED, Mask, Part, roles_of
+from trainer.splits import SCORED, Mask, Part, identity_of, roles_of
 from trainer.transductive import Taught, seen_by_teachers
 
 
@@ -151,10 +153,12 @@ def _check_unseen(run: Run, role: str, parts: Mapping[str, Part]) -> None:
         mine = seen.filter(pc.is_in(seen["sample_id"], value_set=part.ids))
         if not len(mine):
             continue
-        trained = pc.sum(pc.equal(mine["role"], "train")).as_py()
+        did = Counter(mine["role"].to_pylist())
+        found = f"of {len(part):,} samples, {did['train']:,} trained it and {did['selection']:,} chose its epoch"
+        found += f", and {did[STARTED]:,} were seen by a run that it began from" if did[STARTED] else ""
         raise ProtocolError(
             f"role {role} of {dataset} cannot be reported for run {run.name}, which has seen its samples",
-            found=f"of {len(part):,} samples, {trained:,} trained it and {len(mine) - trained:,} chose its epoch",
+            found=found,
             expected=f"samples that the run has never seen, such as role {run.recipe.protocol.report} of its protocol",
             then="metrics.csv of the run holds what chose the epoch; --allow-seen scores all the same, and says so",
         )
@@ -224,14 +228,9 @@ def _related(run: Run, recipe: Recipe, lake: Lake, dataset: str, ids: npt.NDArra
     at = pc.index_in(pa.array(ids.tolist(), pa.string()), value_set=found.identity["sample_id"].combine_chunks())
     scored = found.identity.take(at)
     copies = leaks(scored, found.at(found.has("train", "ignore") & ~found.has(*SCORED)), ("pixels",))["pixels"]
-    history = run.samples
-    tables = []
-    for name in sorted(set(history["dataset"].to_pylist()) & set(lake.datasets())):
-        who = identity(lake, name)
-        tables.append(who.filter(pc.is_in(who["sample_id"], value_set=history["sample_id"].combine_chunks())))
-    if not tables:
+    known = identity_of(lake, run.samples)
+    if known is None:
         return copies, np.zeros_like(copies)
-    known = pa.concat_tables(tables)
     same = np.asarray(pc.is_in(scored["sample_id"], value_set=known["sample_id"].combine_chunks()).combine_chunks())
     return copies, np.logical_or.reduce([same, *leaks(scored, known, KEYS).values()])
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import signal
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import lightning as L
 import pyarrow as pa
@@ -25,10 +26,12 @@ from manifests.storage import storage_errors
 from trainer.callbacks import Average, Clock, Divergence, Keeper, Screen
 from trainer.data import Prepared, prepare
 from trainer.failures import failures
+from trainer.fine_tuning import check_unreported, judged_before, origins, parent_of, samples_before, take_over
 from trainer.learner import Learner
 from trainer.loader import ScoreLoader, TrainLoader, hold_in_memory
 from trainer.network import network_for, start_at_mean_face
 from trainer.networks.sharing import TaskNetwork
+from trainer.networks.weights import WeightsReport
 from trainer.preemption import Preemption
 from trainer.recipe import Recipe
 from trainer.run import RESUME, SAMPLES, Run, RunFacts, start, write_facts
@@ -36,7 +39,7 @@ from trainer.sampler import order_for
 from trainer.sampling import Share
 from trainer.schedule import Length
 from trainer.scoring import check_selection
-from trainer.transductive import taught_by, why_transductive
+from trainer.transductive import seen_before_start, taught_by, why_transductive
 
 SCORE_BATCH = 256
 """Pictures per step where nothing is trained."""
@@ -93,14 +96,15 @@ def train(
     Args:
         recipe: The experiment.
         lake: Where its datasets, labels and crops lie.
-        run_dir: Run folder; new, unless `resume`.
+        run_dir: Run folder; new, unless `resume`. A run that the recipe starts from lies beside it.
         resume: Go on with an interrupted run of the same recipe on the same layers.
         machine: Where it runs.
         say: Receives one line of text at a time: what was dropped, one line per epoch.
 
     Raises:
         RecipeError, ProtocolError, UnknownNameError, StaleLayerError: The recipe does not fit itself or the lake.
-        RunError: The folder holds another run, training diverged, or memory ended.
+        WeightsError: Weights to begin from that do not load or are of another network.
+        RunError: The folder holds another run, the run to start from is none, training diverged, or memory ended.
         StorageError: The disk refuses.
         RunStoppedError: SIGTERM or SIGUSR1 asked it to stop; it has saved itself and `resume` goes on there.
         KeyboardInterrupt: Somebody stopped it; `resume` goes on after the last whole epoch.
@@ -108,19 +112,23 @@ def train(
     machine, run_dir = machine or Machine(), Path(run_dir)
     check_selection(recipe)
     _check_precision(recipe, machine)
+    parent = parent_of(recipe, run_dir)
     with _quiet():
         L.seed_everything(recipe.train.seed, verbose=False)
+        before = check_unreported(recipe, lake, parent) if parent else []
         prepared = prepare(recipe, lake)
         network = network_for(recipe, prepared.train.shape[:2])
         if prepared.train.targets.landmarks is not None:
             start_at_mean_face(network, prepared.train.targets.landmarks.points)
+        reports = [take_over(network, recipe, parent)] if parent else network.reports
         facts = _facts(recipe, lake, prepared, network, machine)
+        facts = replace(facts, weights=reports[0].facts if reports else {}, **_inherited(recipe, lake, parent, facts))
         trainer, learner, keeper = _trainer(recipe, run_dir, prepared, network, machine, say)
         if trainer.is_global_zero:
             start(run_dir, recipe, facts, resume=resume)
-            _write_samples(run_dir, recipe, prepared)
+            before += _write_samples(run_dir, recipe, prepared, parent)
             marks = [f"TRANSDUCTIVE: {reason}; every score of this run will say so" for reason in facts.transductive]
-            for line in [*prepared.lines(), *marks, *_weights_lines(network)]:
+            for line in [*prepared.lines(), *marks, *_weights_lines(reports), *before]:
                 say(line)
         checkpoint = run_dir / RESUME if resume and (run_dir / RESUME).exists() else None
         with failures(run_dir, recipe):
@@ -211,10 +219,21 @@ def _facts(recipe: Recipe, lake: Lake, prepared: Prepared, network: TaskNetwork,
         dropped={dataset: {**asdict(counts), "leaking": dict(counts.leaking)} for dataset, counts in prepared.counts},
         parameters=sum(p.numel() for p in network.parameters()),
         device=f"{machine.devices * machine.nodes} x {device}",
-        weights=network.reports[0].facts if network.reports else {},
         transductive=why_transductive(recipe, lake),
         taught=[asdict(teacher) for teacher in taught_by(recipe, lake)],
     )
+
+
+def _inherited(recipe: Recipe, lake: Lake, parent: Run | None, facts: RunFacts) -> dict[str, Any]:
+    """What a run has from the one that it begins from: its history, and whoever taught it."""
+    if parent is None:
+        return {}
+    why = [*facts.transductive, *seen_before_start(parent, recipe, lake)]
+    return {
+        "started": origins(parent),
+        "taught": [*facts.taught, *(one for one in parent.facts.taught if one not in facts.taught)],
+        "transductive": list(dict.fromkeys(why)),
+    }
 
 
 def crop_facts(layer: Layer) -> dict[str, str]:
@@ -223,12 +242,13 @@ def crop_facts(layer: Layer) -> dict[str, str]:
     return {name: layer.facts.extra[name] for name in named if name in layer.facts.extra}
 
 
-def _weights_lines(network: TaskNetwork) -> list[str]:
-    """What became of the pretrained weights, once for trunks that started alike."""
-    return list(dict.fromkeys(line for report in network.reports for line in report.lines()))
+def _weights_lines(reports: Sequence[WeightsReport]) -> list[str]:
+    """What became of the weights to begin from, once for trunks that started alike."""
+    return list(dict.fromkeys(line for report in reports for line in report.lines()))
 
 
-def _write_samples(run_dir: Path, recipe: Recipe, prepared: Prepared) -> None:
+def _write_samples(run_dir: Path, recipe: Recipe, prepared: Prepared, parent: Run | None) -> list[str]:
+    """Keep what the run will have seen; what is to be said of it, a line each."""
     names = [d.name for d in recipe.datasets]
     tables = [
         pa.table(
@@ -240,8 +260,11 @@ def _write_samples(run_dir: Path, recipe: Recipe, prepared: Prepared) -> None:
         )
         for role, samples in (("train", prepared.train), ("selection", prepared.selection))
     ]
+    own = pa.concat_tables(tables)
+    everything = pa.concat_tables([own, samples_before(parent, own)]) if parent else own
     with storage_errors(run_dir):
-        pq.write_table(pa.concat_tables(tables), run_dir / SAMPLES)
+        pq.write_table(everything, run_dir / SAMPLES)
+    return judged_before(parent, own) if parent else []
 
 
 def _finish(run_dir: Path, facts: RunFacts, keeper: Keeper) -> None:

@@ -22,6 +22,7 @@ from trainer.settings import (
     ProtocolChoice,
     Selection,
     Sharing,
+    Start,
     Tasks,
     Train,
 )
@@ -50,6 +51,7 @@ class Recipe(Part):
     tasks: Tasks
     sharing: Sharing = Sharing()
     backbone: Backbone = Backbone()
+    start: Start | None = None
     couplings: tuple[Coupling, ...] = ()
     input: Input = Input()
     train: Train = Train()
@@ -69,6 +71,10 @@ class Recipe(Part):
         coupled = [c.name for c in self.couplings]
         if len(set(coupled)) != len(coupled):
             raise ValueError("every coupling once")
+        if self.start and self.backbone.pretrained:
+            raise ValueError("`start` brings the weights of a whole run: leave backbone.pretrained out")
+        if self.start and not set(self.start.tasks) <= set(self.tasks.names):
+            raise ValueError(f"start.tasks names tasks of this recipe: {', '.join(self.tasks.names)}")
         for what, values in (("mean", self.input.mean), ("std", self.input.std)):
             if len(values) not in (1, self.backbone.in_chans):
                 raise ValueError(f"input.{what} has 1 value or {self.backbone.in_chans}, one per channel")

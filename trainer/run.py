@@ -55,7 +55,10 @@ class RunFacts:
     crops: dict[str, dict[str, str]] = field(default_factory=dict)
     """Dataset -> facts of its crop layer: alignment, detector, size, what was cut out without a face."""
     weights: dict[str, str] = field(default_factory=dict)
-    """Pretrained weights that training began from: source and SHA-256; empty for a random start."""
+    """Weights that training began from, a file's or a run's: source and SHA-256; empty for a random start."""
+    started: list[dict[str, Any]] = field(default_factory=list)
+    """The run whose weights training began from, then the one that this began from, and so on; see
+    `trainer.fine_tuning.Origin`."""
     transductive: list[str] = field(default_factory=list)
     """Why its scores are not those of unseen samples, see `trainer.transductive`; empty: they are."""
     taught: list[dict[str, Any]] = field(default_factory=list)
@@ -108,7 +111,10 @@ class Run:
 
     @property
     def samples(self) -> pa.Table:
-        """sample_id, dataset, role (train or selection) of every sample that the run has seen."""
+        """sample_id, dataset, role of every sample that the run has seen: once each.
+
+        Roles are train, selection, and start: seen only by a run whose weights this one began from.
+        """
         return pq.read_table(self.path / SAMPLES)
 
     @property

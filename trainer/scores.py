@@ -111,7 +111,7 @@ class Scores:
             if d.copies:
                 yield f"  {d.copies:,} are pixel-identical to a training picture of the protocol"
             if d.seen:
-                yield f"  {d.seen:,} share a person, clip or picture with what THIS RUN was trained or selected on"
+                yield f"  {d.seen:,} share a person, clip or picture with what THIS RUN, or one it began from, has seen"
             if d.trained:
                 yield f"  NOT A RESULT: this run trained on, or chose its epoch by, {d.trained:,} of these samples"
             if d.au_cut is not None:

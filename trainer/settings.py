@@ -262,6 +262,15 @@ class Backbone(Part):
     """Further arguments of `timm.create_model`, or the options of a network of trainer/networks."""
 
 
+class Start(Part):
+    """The run whose weights training begins from: fine-tuning. Whatever it has seen counts as seen by this run."""
+
+    run: str
+    """Its name beside the new run, or its folder."""
+    tasks: dict[str, str] = {}
+    """Task of this recipe -> task of that run whose part of the network it takes over, where the names differ."""
+
+
 class Input(Part):
     """Pixels (0-255) to network input: (pixel - mean) / std, the same for every channel unless lists are given."""
 

@@ -136,6 +136,18 @@ def roles_of(recipe: Recipe, lake: Lake, dataset: str) -> Roles:
     return Roles(who, np.stack(columns, 1))
 
 
+def identity_of(lake: Lake, samples: pa.Table) -> pa.Table | None:
+    """What identifies samples, as `manifests.protocols.identity` has it, of those whose dataset the lake holds.
+
+    Args:
+        lake: Where they lie.
+        samples: sample_id and dataset of each, as a run keeps them.
+    """
+    ids = samples["sample_id"].combine_chunks()
+    named = [identity(lake, name) for name in sorted(set(samples["dataset"].to_pylist()) & set(lake.datasets()))]
+    return pa.concat_tables(who.filter(pc.is_in(who["sample_id"], value_set=ids)) for who in named) if named else None
+
+
 @dataclass(frozen=True)
 class _Draft:
     """Who of a dataset may train, before the epoch's choice takes its share; masks are bool [N]."""

@@ -21,6 +21,7 @@ from manifests.lake import Lake, Layer
 from manifests.protocols import identity, leaks, roles
 from trainer.data import used_layers
 from trainer.recipe import Recipe
+from trainer.run import Run
 from trainer.splits import roles_of
 
 _ACROSS = {"group": "a group", "pixels": "a picture"}
@@ -68,6 +69,13 @@ def why_transductive(recipe: Recipe, lake: Lake) -> list[str]:
     ]
     datasets = [choice.name for choice in recipe.datasets]
     return list(dict.fromkeys([*marked, *seen_by_teachers(taught_by(recipe, lake), recipe, lake, datasets)]))
+
+
+def seen_before_start(parent: Run, recipe: Recipe, lake: Lake) -> Iterator[str]:
+    """Why scores of a run that begins from another are not those of unseen samples, through that one's teachers."""
+    yield from (f"run {parent.name}, which this one began from: {reason}" for reason in parent.facts.transductive)
+    teachers = [Taught(**one) for one in parent.facts.taught]
+    yield from seen_by_teachers(teachers, recipe, lake, [choice.name for choice in recipe.datasets])
 
 
 def seen_by_teachers(teachers: Sequence[Taught], recipe: Recipe, lake: Lake, datasets: Sequence[str]) -> Iterator[str]:

@@ -27,8 +27,8 @@ from .conftest import Toy
 CPU = Machine("cpu")
 PAPERS = ("sjmt", "classical-multitask", "single-task", "facebehaviornet", "f3r")
 RECIPES = [name for name in names() if name.startswith(PAPERS)]
-TRAINED = [name for name in RECIPES if not name.endswith(("-mobilenet", "-resnet", "-resnet110"))]
-"""The others differ by a backbone alone, for which a small one stands here."""
+TRAINED = [name for name in RECIPES if not name.endswith(("-mobilenet", "-resnet", "-resnet110", "-fewshot"))]
+"""The others differ by a backbone alone, for which a small one stands here, or begin from one of these."""
 RESUMED = ("sjmt-resnet32", "classical-multitask", "single-task", "facebehaviornet-soft-dm", "f3r-student")
 """One of each make-up: joint loss, alternating batches, separate networks, couplings and dropout, frozen norms."""
 TEACHERS = ("va", "expr", "au")
@@ -135,6 +135,7 @@ def test_the_recipes_are_those_of_the_papers_tables() -> None:
             f"facebehaviornet{kind}"
             for kind in ("", "-coannotation", "-soft", "-dm", "-soft-dm", "-va", "-expr", "-au")
         ),
+        *("facebehaviornet-fewshot", "facebehaviornet-soft-dm-fewshot"),
         *(f"f3r-teacher-{task}{backbone}" for task in TEACHERS for backbone in backbones),
         *(f"f3r-student{backbone}" for backbone in backbones),
     }

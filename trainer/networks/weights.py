@@ -40,6 +40,7 @@ class WeightsReport:
         missing: Keys of the network that the file lacks; they keep their random values.
         unexpected: Keys of the file that the network has no place for.
         mismatched: Keys present in both with different shapes, as `key: file shape, network shape`.
+        replaced: Outputs that are new although the source has some, as `task: its outputs -> ours`.
     """
 
     source: str = ""
@@ -48,6 +49,7 @@ class WeightsReport:
     unexpected: tuple[str, ...] = ()
     mismatched: tuple[str, ...] = ()
     sha256: str = ""
+    replaced: tuple[str, ...] = ()
 
     @property
     def facts(self) -> dict[str, str]:
@@ -59,7 +61,7 @@ class WeightsReport:
         if not self.source:
             return ["weights: random"]
         lines = [f"weights: {len(self.loaded)} tensors from {self.source}"]
-        for what in ("missing", "unexpected", "mismatched"):
+        for what in ("replaced", "missing", "unexpected", "mismatched"):
             keys: tuple[str, ...] = getattr(self, what)
             if keys:
                 more = f" and {len(keys) - 5} more" if len(keys) > 5 else ""
@@ -141,7 +143,7 @@ def load_weights(
     network.load_state_dict(loaded, strict=False)
     return WeightsReport(
         source=file.name,
-        sha256=_file_sha256(file),
+        sha256=file_sha256(file),
         loaded=tuple(loaded),
         missing=tuple(key for key in own if key not in given),
         unexpected=tuple(key for key in given if key not in own),
@@ -153,7 +155,8 @@ def load_weights(
     )
 
 
-def _file_sha256(file: Path) -> str:
+def file_sha256(file: Path) -> str:
+    """SHA-256 of a file's bytes."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
