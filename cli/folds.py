@@ -24,6 +24,7 @@ class Unit(StrEnum):
 @with_examples(
     ("affect folds rafdb --name five --by duplicates --folds 5", ""),
     ("affect folds rafdb --name tuned --by duplicates --holdout .1 --base official", ""),
+    ("affect folds emotionet --name few --by duplicates --splits 5 --per-class 15", ""),
 )
 def folds(
     context: typer.Context,
@@ -36,6 +37,16 @@ def folds(
     holdout: Annotated[
         float | None,
         typer.Option("--holdout", metavar="SHARE", help="Share of the training samples to hold out, 0 to 1."),
+    ] = None,
+    splits: Annotated[
+        int | None,
+        typer.Option("--splits", metavar="K", min=1, help="Number of random splits in which few samples train."),
+    ] = None,
+    per_class: Annotated[
+        int | None,
+        typer.Option(
+            "--per-class", metavar="N", min=1, help="With --splits: samples of each class that train; half of fewer."
+        ),
     ] = None,
     base: Annotated[
         str | None,
@@ -53,13 +64,15 @@ def folds(
     ] = None,
     seed: Annotated[int, typer.Option("--seed", help="Seed of the draw.")] = 0,
 ) -> None:
-    """Write a protocol: k folds or a hold-out in which nobody and no picture lies on both sides."""
+    """Write a protocol: k folds, a hold-out or random splits in which nobody and no picture lies on both sides."""
     from affectdata.labels.folds import Draw, make_folds
 
     draw = Draw(
         by=by.value,
         folds=count,
         holdout=holdout,
+        splits=splits,
+        per_class=per_class,
         base=base,
         scored_as=scored_as,
         stratify=None if stratify == "none" else stratify,

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from affectdata.labels.partition import fold_numbers, held_out
+from affectdata.labels.random_splits import UNLABELLED, protocol_rows, random_splits
 from manifests.errors import ProtocolError, UnknownNameError
 from manifests.lake import Lake
 from manifests.layer import LayerFacts
@@ -34,8 +35,10 @@ STRATIFIABLE = ("expression", "compound", "mental_state")
 
 @dataclass(frozen=True)
 class Draw:
-    """How to draw a protocol: either `folds` test parts, or one `holdout` share of the training samples.
+    """How to draw a protocol: `folds` test parts, one `holdout` share of the training samples, or `splits`.
 
+    Each of the `splits` is drawn anew as a fold of its own: `per_class` samples of each class of `stratify` (half of a
+    smaller one) train, the other labelled ones are scored, and unlabelled ones train in all of them (methods.md S15).
     With `base`, the scored roles of that protocol stay and `holdout` is drawn from its training samples as `val`;
     `scored_as` says which of its roles becomes `test` (FER+ without its test folder scores `val`).
     """
@@ -43,6 +46,8 @@ class Draw:
     by: str
     folds: int | None = None
     holdout: float | None = None
+    splits: int | None = None
+    per_class: int | None = None
     base: str | None = None
     scored_as: str = "test"
     stratify: str | None = "expression"
@@ -52,6 +57,7 @@ class Draw:
     def command(self, dataset: str, name: str) -> str:
         """The command line that draws the same again."""
         options = {"--name": name, "--by": self.by, "--folds": self.folds, "--holdout": self.holdout}
+        options |= {"--splits": self.splits, "--per-class": self.per_class}
         options |= {"--base": self.base, "--scored-as": self.scored_as if self.base else None}
         options |= {"--stratify": self.stratify or "none"}
         said = [(option, value) for option, value in options.items() if value is not None]
@@ -112,38 +118,55 @@ def make_folds(lake: Lake, dataset: str, name: str, draw: Draw) -> FoldSummary:
     groups = clusters(samples.take(drawn), keys)
     truth = _truth(lake, dataset, draw)
     strata = _strata(lake, dataset, draw).take(pa.array(drawn)) if draw.stratify else None
-    part = _parts(groups, strata, draw)
-    fold = pa.nulls(samples.num_rows, pa.int16())
-    if draw.folds is not None:
-        role[drawn] = "test"
-        numbers = np.full(samples.num_rows, -1, np.int16)
-        numbers[drawn] = part
-        fold = pc.if_else(pc.equal(pa.array(numbers), -1), None, pa.array(numbers)).cast(pa.int16())
+    part: NDArray[np.int64] | NDArray[np.bool_] = np.zeros(0, np.int64)
+    if draw.splits is not None and strata is not None:
+        how = (draw.splits, draw.per_class or 0, draw.seed)
+        table, counts = random_splits(samples["sample_id"], groups, strata, how)
     else:
-        role[drawn[part]] = "val" if draw.base else "test"
-    table = pa.table(
-        {
-            "sample_id": samples["sample_id"],
-            "task": pa.repeat("all", samples.num_rows),
-            "role": pa.array(role.tolist()),
-            "fold": fold,
-        }
-    )
+        part = _parts(groups, strata, draw)
+        table, counts = _table(samples["sample_id"], role, drawn, part, draw)
     command = draw.command(dataset, name)
     facts = LayerFacts(rule=_rule(draw, part, unseen), truth=list(truth), keys=list(keys), command=command)
     parents = {key: fingerprints.get(key, "") for key in _parents(lake, dataset, draw, keys)}
     with lake.publish(dataset, command=command) as step:
         step.write("protocols", name, table, facts, parents=parents)
-    counts = Counter(f"fold {f}" for f in part.tolist()) if draw.folds is not None else Counter(role.tolist())
     sizes = np.bincount(groups) if len(groups) else np.zeros(1, np.int64)
     return FoldSummary(dataset, name, dict(sorted(counts.items())), len(sizes), int(sizes.max()), keys, ignored)
+
+
+def _table(
+    ids: pa.ChunkedArray,
+    role: NDArray[np.object_],
+    drawn: NDArray[np.int64],
+    part: NDArray[np.int64 | np.bool_],
+    draw: Draw,
+) -> tuple[pa.Table, Counter[str]]:
+    """Rows of the protocol, one per sample, and how many have which role or fold."""
+    fold = pa.nulls(len(ids), pa.int16())
+    if draw.folds is not None:
+        role[drawn] = "test"
+        numbers = np.full(len(ids), -1, np.int16)
+        numbers[drawn] = part
+        fold = pc.if_else(pc.equal(pa.array(numbers), -1), None, pa.array(numbers)).cast(pa.int16())
+    else:
+        role[drawn[part]] = "val" if draw.base else "test"
+    counts = Counter(f"fold {f}" for f in part.tolist()) if draw.folds is not None else Counter(role.tolist())
+    return protocol_rows(ids, role, fold), counts
 
 
 def _check(draw: Draw) -> None:
     if draw.by not in UNITS:
         raise UnknownNameError("unit of a split", draw.by, UNITS)
-    if (draw.folds is None) == (draw.holdout is None):
-        raise ProtocolError("folds: say one of --folds K and --holdout SHARE", then="affect folds --help")
+    if sum(how is not None for how in (draw.folds, draw.holdout, draw.splits)) != 1:
+        raise ProtocolError("folds: say one of --folds K, --holdout SHARE and --splits K", then="affect folds --help")
+    if (draw.splits is None) != (draw.per_class is None) or (draw.splits and (draw.base or not draw.stratify)):
+        raise ProtocolError(
+            f"folds: --splits {draw.splits} --per-class {draw.per_class}"
+            + (" with --base" if draw.base else "")
+            + ("" if draw.stratify else " --stratify none"),
+            expected="both together, over the whole dataset, with --stratify LABEL for the classes",
+            then="affect folds DATASET --name NAME --by duplicates --splits 5 --per-class 15 --stratify compound",
+        )
     if draw.folds is not None and (draw.folds < 2 or draw.base):
         raise ProtocolError(
             f"folds: --folds {draw.folds}" + (" with --base" if draw.base else ""),
@@ -241,7 +264,7 @@ def _strata(lake: Lake, dataset: str, draw: Draw) -> pa.Array:
         labels = lake.read(dataset, f"labels/{source}", ["sample_id", str(draw.stratify)])
         at = pc.index_in(ids, value_set=labels["sample_id"].combine_chunks())
         classes = pc.coalesce(classes, labels[str(draw.stratify)].combine_chunks().take(at))
-    return pc.fill_null(classes, "unlabelled").combine_chunks()
+    return pc.fill_null(classes, UNLABELLED).combine_chunks()
 
 
 def _truth(lake: Lake, dataset: str, draw: Draw) -> tuple[str, ...]:
@@ -292,6 +315,12 @@ def _parents(lake: Lake, dataset: str, draw: Draw, keys: tuple[str, ...]) -> lis
 
 
 def _rule(draw: Draw, part: NDArray[np.int64] | NDArray[np.bool_], unseen: int) -> str:
+    if draw.splits is not None:
+        pictures = f", {unseen} pictures not compared" if unseen else ""
+        return (
+            f"{draw.splits} random splits, per class of {draw.stratify} min({draw.per_class}, n/2) train, "
+            f"by {draw.by}, seeds from {draw.seed}{pictures}"
+        )
     what = (
         f"{draw.folds} folds" if draw.folds is not None else f"hold-out of {draw.holdout:g} ({part.mean():.4g} drawn)"
     )

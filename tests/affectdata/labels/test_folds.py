@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -246,3 +247,62 @@ def test_very_many_clusters_are_cut_evenly_and_by_class() -> None:
     counts = np.array([np.bincount(classes[number == fold], minlength=2) for fold in range(5)])
     assert (np.ptp(counts, axis=0) <= 4).all()
     assert (number != fold_numbers(groups, classes, 5, 2)).any()
+
+
+def compounds(lake: Lake, pictures: list[str]) -> None:
+    """Three classes of 40, 9 and 3, and ten samples without any."""
+    count = len(pictures)
+    classes = ["awed"] * 40 + ["hatred"] * 9 + ["appalled"] * 3 + [None] * 10
+    ids = [f"d/{i:04d}" for i in range(count)]
+    with lake.publish("d", command="x") as step:
+        step.source(Path("/data"), "one")
+        step.write("samples", "", pa.table({"sample_id": ids, "dataset": ["d"] * count}), LayerFacts("one"))
+        labels = {"sample_id": ids, "compound": pa.array(classes, pa.string())}
+        step.write("labels", "human", pa.table(labels), parents=["samples"])
+        faces = {"sample_id": ids, "status": ["found"] * count, "pixel_hash": pictures}
+        step.write("faces", "whole", pa.table(faces), parents=["samples"])
+
+
+FEW = Draw(by="duplicates", splits=3, per_class=15, stratify="compound")
+
+
+def test_random_splits_train_on_few_of_each_class_and_score_all_others(lake: Lake) -> None:
+    compounds(lake, [f"p{i}" for i in range(62)])
+    summary = make_folds(lake, "d", "few", FEW)
+    labels = dict(
+        zip(*(lake.read("d", "labels/human")[name].to_pylist() for name in ("sample_id", "compound")), strict=True)
+    )
+    drawn = []
+    for fold in range(3):
+        table = roles(lake, "d", "few", fold=fold)
+        role = dict(zip(table["sample_id"].to_pylist(), table["role"].to_pylist(), strict=True))
+        train = [labels[name] for name, one in role.items() if one == "train"]
+        assert {name: train.count(name) for name in ("awed", "hatred", "appalled", None)} == {
+            "awed": 15, "hatred": 4, "appalled": 1, None: 10,
+        }  # fmt: skip
+        assert sum(one == "test" for one in role.values()) == 25 + 5 + 2
+        drawn.append(sorted(name for name, one in role.items() if one == "train"))
+    assert drawn[0] != drawn[1]
+    assert "split 0 test 32, split 0 train 20" in "\n".join(summary.lines())
+    command = lake.layer("d", "protocols/few").facts.command
+    assert "--splits 3 --per-class 15" in command
+    assert make_folds(lake, "d", "few", FEW).counts == summary.counts
+
+
+@settings(max_examples=8, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.integers(0, 30), min_size=62, max_size=62), st.integers(0, 5))
+def test_no_picture_lies_on_both_sides_of_a_random_split(
+    tmp_path_factory: pytest.TempPathFactory, pictures: list[int], seed: int
+) -> None:
+    lake = Lake(tmp_path_factory.mktemp("lake"), create=True)
+    compounds(lake, [f"p{number}" for number in pictures])
+    make_folds(lake, "d", "few", replace(FEW, seed=seed))
+    for fold in range(3):
+        train, scored = sides(lake, "few", fold)
+        assert not any(mask.any() for mask in leaks(train, scored, ("pixels",)).values())
+
+
+@pytest.mark.parametrize("wrong", [{"per_class": None}, {"base": "official"}, {"stratify": None}, {"holdout": 0.1}])
+def test_random_splits_that_do_not_say_what_they_need_are_refused(lake: Lake, wrong: dict[str, object]) -> None:
+    with pytest.raises(ProtocolError, match="--splits"):
+        make_folds(lake, "d", "few", replace(FEW, **wrong))
