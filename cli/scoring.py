@@ -10,7 +10,7 @@ import typer
 from cli.examples import with_examples
 from cli.printing import Csv, Form, Grid, Json, form_of, say, show
 from cli.session import session
-from cli.training import SCORE_COLUMNS, By, Resamples, score_rows
+from cli.training import SCORE_COLUMNS, By, Compound, Resamples, score_rows
 
 
 @with_examples(
@@ -31,6 +31,7 @@ def score(
     ] = False,
     by: By = "",
     resamples: Resamples = None,
+    compound: Compound = "",
     as_json: Json = False,
     as_csv: Csv = False,
 ) -> None:
@@ -59,6 +60,7 @@ def score(
         skip_missing=skip_missing,
         by=[name.strip() for name in by.split(",") if name.strip()],
         resamples=RESAMPLES if resamples is None else resamples,
+        compound=compound,
     )
     if form is Form.json:
         say([scores.to_json().rstrip()])

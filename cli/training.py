@@ -32,6 +32,15 @@ Resamples = Annotated[
         "--resamples", metavar="N", min=0, help="Draws for the intervals; 0: no intervals.", show_default="2000"
     ),
 ]
+Compound = Annotated[
+    str,
+    typer.Option(
+        "--compound",
+        metavar="CLASSES",
+        help="Also compound expressions, by rule from AUs, expressions and valence: rafdb11, emotionet16, sjmt8 or "
+        "cexpr7; with :binary or :weighted AU lists.",
+    ),
+]
 RUNS = Path("runs")
 
 
@@ -168,6 +177,7 @@ def _part(annotation: Any) -> type[BaseModel] | None:
     ("affect evaluate runs/mine --protocol five --fold 0 --role test", ""),
     ("affect evaluate fold-0 fold-1 fold-2", "their mean, and the folds scored as one"),
     ("affect evaluate mine --on sfew --by gender,age", "on a dataset that it was not trained on, by subgroup"),
+    ("affect evaluate facebehaviornet --on rafdb --compound rafdb11", "compound expressions, zero-shot"),
 )
 def evaluate(
     context: typer.Context,
@@ -201,6 +211,7 @@ def evaluate(
     ] = None,
     by: By = "",
     resamples: Resamples = None,
+    compound: Compound = "",
     device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")] = "auto",
     allow_changed: Annotated[
         bool, typer.Option("--allow-changed", help="Score although the lake has changed since training.")
@@ -232,6 +243,7 @@ def evaluate(
             device=device,
             by=[name.strip() for name in by.split(",") if name.strip()],
             resamples=RESAMPLES if resamples is None else resamples,
+            compound=compound,
             allow_changed=allow_changed,
             allow_seen=allow_seen,
         )

@@ -65,6 +65,28 @@ COMPOUNDS = (
 )
 """The 23 categories of Du et al. 2014 and Benitez-Quiroz et al. 2016 (EmotioNet), and neutral."""
 
+COMPOUND_SPACES = {
+    "rafdb11": (
+        "happily_surprised", "happily_disgusted", "sadly_fearful", "sadly_angry", "sadly_surprised", "sadly_disgusted",
+        "fearfully_angry", "fearfully_surprised", "angrily_surprised", "angrily_disgusted", "disgustedly_surprised",
+    ),
+    "emotionet16": (
+        "happiness", "sadness", "surprise", "fear", "disgust", "anger", "happily_surprised", "happily_disgusted",
+        "sadly_angry", "sadly_disgusted", "fearfully_angry", "fearfully_surprised", "angrily_surprised",
+        "angrily_disgusted", "appalled", "awed",
+    ),
+    "sjmt8": (
+        "angrily_disgusted", "angrily_surprised", "fearfully_angry", "fearfully_surprised", "happily_disgusted",
+        "happily_surprised", "sadly_angry", "sadly_disgusted",
+    ),
+    "cexpr7": (
+        "happily_surprised", "sadly_fearful", "sadly_angry", "sadly_surprised", "fearfully_surprised",
+        "angrily_surprised", "disgustedly_surprised",
+    ),
+}  # fmt: skip
+"""Compound classes of RAF-DB, of EmotioNet's expression track (the list is unverified), of Pons & Masip 2018, and of
+C-EXPR-DB in the ABAW challenges."""
+
 MENTAL_STATES = (
     "happy",
     "anger",

@@ -36,6 +36,7 @@ from trainer.scores import WITHOUT_RELATED, DatasetScores, Scores
 from trainer.scoring import score
 from trainer.splits import SCORED, Mask, Part, identity_of, roles_of
 from trainer.transductive import Taught, seen_by_teachers
+from trainer.zero_shot import ZeroShot
 
 
 def evaluate(
@@ -49,6 +50,7 @@ def evaluate(
     device: str = "auto",
     by: Sequence[str] = (),
     resamples: int = RESAMPLES,
+    compound: str = "",
     allow_changed: bool = False,
     allow_seen: bool = False,
 ) -> Scores:
@@ -64,6 +66,8 @@ def evaluate(
         device: auto, cpu or cuda.
         by: Attributes (`trainer.subgroups.ATTRIBUTES`) whose subgroups are scored one by one too.
         resamples: Draws of people, videos or duplicate groups for the intervals; 0: no intervals.
+        compound: Also score compound expressions that the run was never trained on, see
+            `trainer.zero_shot.ZeroShot.parsed`; "": none.
         allow_changed: Score although samples, crops or truth have changed since training.
         allow_seen: Score although this run trained on, or chose its epoch by, some of the samples; the scores say so.
 
@@ -74,6 +78,9 @@ def evaluate(
         UnknownNameError, StaleLayerError: As for training.
     """
     recipe = _asked(run, protocol, fold)
+    zero_shot = ZeroShot.parsed(compound) if compound else None
+    if zero_shot:
+        recipe = recipe.model_copy(update={"tasks": zero_shot.tasks(recipe.tasks)})
     role = role or recipe.protocol.report
     if role not in SCORED:
         raise UnknownNameError("role to score", role, SCORED)
@@ -98,8 +105,12 @@ def evaluate(
         _check_some(recipe, name, role, samples)
         run.log_opening(dataset=name, protocol=asked.protocol, fold=asked.fold, role=role, samples=len(samples))
         predictions = predict(network, recipe, samples, accelerator)
-        scores.append(_scores(run, recipe, lake, asked, (samples, predictions, lost)))
-        tables[name] = to_table(samples.ids, recipe.tasks, predictions, samples.targets)
+        if zero_shot:
+            predictions = zero_shot.applied(recipe.tasks, predictions)
+        found = _scores(run, recipe, lake, asked, (samples, predictions, lost))
+        scores.append(zero_shot.told(found, recipe.tasks, predictions, samples.targets) if zero_shot else found)
+        table = to_table(samples.ids, recipe.tasks, predictions, samples.targets)
+        tables[name] = zero_shot.named(table) if zero_shot else table
     if not scores:
         raise ProtocolError(f"no dataset of run {run.name} has samples with role {role}", then="--role val or test")
     result = Scores(run.name, run.facts.best_epoch, tuple(scores), _transductive(run, recipe, lake, role, list(tables)))

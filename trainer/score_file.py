@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +22,7 @@ from trainer.reporting import Asked, dataset_scores
 from trainer.scores import Scores
 from trainer.settings import Tasks
 from trainer.targets import Targets
+from trainer.zero_shot import ZeroShot
 
 _IN_PLACE = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))
 """Landmarks of files are pixels of the source picture, as the truth is."""
@@ -37,6 +39,7 @@ def score_file(
     skip_missing: bool = False,
     by: Sequence[str] = (),
     resamples: int = RESAMPLES,
+    compound: str = "",
 ) -> Scores:
     """Score a file of predictions (`trainer.external` has its columns) on a role of a protocol.
 
@@ -44,7 +47,7 @@ def score_file(
         path: CSV or Parquet.
         lake, dataset, protocol, fold, role: Who is scored, against what truth.
         skip_missing: Score although some samples have no prediction; the scores say how many.
-        by, resamples: As for `trainer.evaluate.evaluate`.
+        by, resamples, compound: As for `trainer.evaluate.evaluate`.
 
     Raises:
         PredictionsError: See `read_predictions`; or samples of the role have no prediction.
@@ -53,6 +56,10 @@ def score_file(
     """
     asked = Asked(dataset, protocol, fold, role, truth_sources(lake, dataset, protocol), tuple(by), resamples)
     external = read_predictions(path, lake, dataset)
+    zero_shot = ZeroShot.parsed(compound) if compound else None
+    if zero_shot:
+        tasks = zero_shot.tasks(external.tasks)
+        external = replace(external, tasks=tasks, predictions=zero_shot.applied(tasks, external.predictions))
     ids, allowed = _scored_ids(lake, asked, external.tasks)
     row = rows_of(external, ids)
     missing = int((row < 0).sum())
@@ -68,6 +75,8 @@ def score_file(
     targets = _truth(lake, asked, external.tasks, ids, allowed)
     found = ids, external.predictions.at(row[kept]), targets
     scores = dataset_scores(lake, asked, external.tasks, found, (missing, "prediction"), _detector(lake, dataset))
+    if zero_shot:
+        scores = zero_shot.told(scores, external.tasks, found[1], targets)
     return Scores(Path(path).name, -1, (scores,))
 
 

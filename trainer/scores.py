@@ -59,6 +59,8 @@ class DatasetScores:
     """What was drawn whole for the intervals: subjects, sequences, duplicate groups or samples; "": no intervals."""
     au_cut: float | None = None
     """Intensity from which an AU of the truth counts as present; None: the truth says absent or present itself."""
+    notes: tuple[str, ...] = ()
+    """What else is to be known of the scores, in words."""
     groups: tuple[GroupScores, ...] = ()
     """The same metrics for subgroups of the samples, where they were asked for."""
     evidence: Mapping[str, Evidence] = field(default_factory=dict, repr=False, compare=False)
@@ -114,6 +116,7 @@ class Scores:
                 yield f"  {d.seen:,} share a person, clip or picture with what THIS RUN, or one it began from, has seen"
             if d.trained:
                 yield f"  NOT A RESULT: this run trained on, or chose its epoch by, {d.trained:,} of these samples"
+            yield from (f"  {text}" for text in d.notes)
             if d.au_cut is not None:
                 yield f"  an AU of the truth counts as present from intensity {d.au_cut:g}"
             intervals = [r.interval for r in d.results if r.interval is not None]
@@ -121,10 +124,10 @@ class Scores:
                 drawn = f"{intervals[0].resamples:,} draws of {intervals[0].clusters:,} {d.unit}"
                 yield f"  intervals of {intervals[0].level:.0%}: {drawn}"
             related = d.copies or d.seen
-            clean = [f"  ({r.value:.4f} without related)" if related else "" for r in d.clean]
-            for result, other in zip(d.results, clean or [""] * len(d.results), strict=True):
+            clean = {r.name: f"  ({r.value:.4f} without related)" for r in d.clean if related}
+            for result in d.results:
                 if result.flags != ("empty",):  # the dataset labels this task
-                    yield f"  {_line(result)}{other}"
+                    yield f"  {_line(result)}{clean.get(result.name, '')}"
             for name, recall, count in d.recalls():
                 yield f"  recall {name:10} {'-' if math.isnan(recall) else f'{recall:.3f}'}  n {count:,}"
             yield from _by_group(d.groups)

@@ -130,11 +130,21 @@ class CompoundTask(Task):
     """Single-label classification over compound expressions."""
 
     classes: tuple[str, ...] = voc.COMPOUNDS
-    """The classes; a label outside them is unknown to this run. Default: the 23 of Du et al. and EmotioNet, neutral."""
+    """The classes, or the name of a list: rafdb11, emotionet16, sjmt8, cexpr7; a label outside them is unknown to this
+    run. Default: the 23 of Du et al. and EmotioNet, neutral."""
     loss: str = "ce"
     """ce: cross-entropy; with independent outputs: bce."""
     outputs: Literal["exclusive", "independent"] = "exclusive"
     """As for expression."""
+
+    @field_validator("classes", mode="before")
+    @classmethod
+    def _named_classes(cls, value: object) -> object:
+        if not isinstance(value, str):
+            return value
+        if value not in voc.COMPOUND_SPACES:
+            raise ValueError(f"one of {', '.join(voc.COMPOUND_SPACES)}, or a list of classes")
+        return voc.COMPOUND_SPACES[value]
 
     @field_validator("classes")
     @classmethod

@@ -7,18 +7,21 @@ import shutil
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 
 from manifests.errors import ProtocolError, RunError, UnknownNameError
 from manifests.lake import Lake
 from manifests.layer import LayerFacts
-from manifests.vocabulary import AU_SPACES, au_column
+from manifests.vocabulary import AU_SPACES, COMPOUND_SPACES, au_column
 from trainer import evaluate as evaluation
 from trainer.fit import Machine, train
 from trainer.recipe import parse
 from trainer.run import Run, runs
+from trainer.score_file import score_file
 
 from .conftest import MakeRecipe, Toy
 
@@ -278,3 +281,33 @@ def test_an_unknown_dataset_or_protocol_is_named(lake: Lake, run: Run) -> None:
         evaluate(run, lake, protocol="nope")
     with pytest.raises(UnknownNameError, match="nope"):
         evaluate(run, lake, datasets=["nope"])
+
+
+def test_compound_expressions_are_scored_by_rule_with_each_term_left_out_and_alike_from_a_file(
+    lake: Lake, run: Run
+) -> None:
+    compounds = Toy(seed=7)
+    classes = COMPOUND_SPACES["rafdb11"]
+    compounds.labels["human"]["compound"] = [classes[i % 11] if i % 5 else None for i in range(compounds.count)]
+    compounds.publish(lake, "compounds")
+    scores = evaluate(run, lake, datasets=["compounds"], compound="rafdb11")
+    (found,) = scores.datasets
+    named = {result.name: result for result in found.results}
+    assert named["compound_uar"].rows_used < found.samples == 16
+    assert named["compound_uar"].labels == classes
+    left_out = [f"compound_uar[no {term}]" for term in ("AUs", "expressions", "valence")]
+    assert set(left_out) <= set(named)
+    text = "\n".join(scores.lines())
+    assert "compound by rule, zero-shot: rafdb11, binary AU lists of du2014 over 17 AUs" in text
+    table = run.predictions("compounds", "test")
+    chances = np.stack([table[f"score_compound_{name}"] for name in classes], 1)
+    assert [classes[code] for code in chances.argmax(1)] == table["compound_predicted"].to_pylist()
+    assert "p_compound_happily_surprised" not in table.column_names
+    file = lake.home / "said.parquet"
+    kept = [name for name in table.column_names if name.startswith("p_") or name.endswith("_predicted")]
+    pq.write_table(table.select(["sample_id", *(name for name in kept if "compound" not in name)]), file)
+    (theirs,) = score_file(file, lake, "compounds", "official", resamples=0, compound="rafdb11").datasets
+    for name in ("compound_top1", *left_out):
+        assert theirs.value(name) == pytest.approx(found.value(name), nan_ok=True)
+    with pytest.raises(UnknownNameError, match="compound classes"):
+        evaluate(run, lake, datasets=["compounds"], compound="rafdb7")

@@ -15,7 +15,7 @@ from affectdata.labels.coannotation import Rule
 from affectdata.labels.relatedness import relatedness
 from manifests.errors import AffectError
 from manifests.lake import Lake
-from manifests.vocabulary import AU_SPACES
+from manifests.vocabulary import AU_SPACES, COMPOUND_SPACES
 from trainer.data import prepare
 from trainer.fit import Machine, train
 from trainer.recipe import Recipe, load, names
@@ -25,7 +25,7 @@ from trainer.sampler import order_for
 from .conftest import Toy
 
 CPU = Machine("cpu")
-PAPERS = ("sjmt", "classical-multitask", "single-task", "facebehaviornet", "f3r")
+PAPERS = ("sjmt", "classical-multitask", "single-", "facebehaviornet", "f3r")
 RECIPES = [name for name in names() if name.startswith(PAPERS)]
 TRAINED = [name for name in RECIPES if not name.endswith(("-mobilenet", "-resnet", "-resnet110", "-fewshot"))]
 """The others differ by a backbone alone, for which a small one stands here, or begin from one of these."""
@@ -48,6 +48,8 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     faces, units = Toy(count=72), Toy(count=72, seed=1)
     human = faces.labels["human"]
     units.labels["human"] = {name: human[name] for name in human if name.startswith("au")}
+    compounds = COMPOUND_SPACES["sjmt8"]
+    units.labels["human"]["compound"] = [compounds[int(code)] for code in units.code]
     faces.labels["human"] = {name: human[name] for name in ("expression", "valence", "arousal")}
     for dataset in (faces, units):
         for task, columns in zip(TEACHERS, (("valence", "arousal"), ("expression",), ("au",)), strict=True):
@@ -131,6 +133,7 @@ def test_the_recipes_are_those_of_the_papers_tables() -> None:
     backbones = ("", "-mobilenet", "-resnet")
     assert set(RECIPES) == {
         *("sjmt-resnet32", "sjmt-resnet110", "sjmt-vgg16", "single-task", "classical-multitask"),
+        *("sjmt-compound", "single-compound"),
         *(
             f"facebehaviornet{kind}"
             for kind in ("", "-coannotation", "-soft", "-dm", "-soft-dm", "-va", "-expr", "-au")

@@ -97,8 +97,9 @@ METRICS: dict[str, Metric] = {
     **_metrics("expression", Classified, _named(
         accuracy.top1, accuracy.uar, accuracy.uar_zero, accuracy.class_binary_acc,
         f1.macro_f1, f1.macro_f1_present, f1.macro_f1_sklearn, f1.f1_of_macro_pr, f1.f1_of_macro_pr_present,
-        composites.abaw2_expr, composites.abaw_expr, composites.abaw_ce, composites.emotionet_expr,
+        composites.abaw2_expr, composites.abaw_expr,
     )),
+    **_metrics("compound", Classified, _named(composites.abaw_ce, composites.emotionet_expr)),
     **_of_task("compound", accuracy.top1, accuracy.uar, f1.macro_f1),
     **_of_task("mental_state", accuracy.top1, accuracy.uar, f1.macro_f1),
     **_metrics("au", Detected, _named(

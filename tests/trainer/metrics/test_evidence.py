@@ -144,8 +144,10 @@ def test_an_au_without_a_labelled_cell_is_left_out_and_named() -> None:
 
 
 @pytest.mark.parametrize("name", ["abaw2_expr", "abaw_expr", "abaw_ce", "emotionet_expr"])
-def test_a_composite_refuses_another_class_list(name: str) -> None:
-    rows = classified(np.zeros(3, int), np.zeros(3, int), classes=CLASSES[:5])
+@pytest.mark.parametrize("classes", [CLASSES[:5], EXPRESSION_SPACES["expr8-contempt"][1:]])
+def test_a_composite_refuses_another_class_list(name: str, classes: tuple[str, ...]) -> None:
+    """Also one of the same length: the seven compounds of C-EXPR-DB are not seven expressions."""
+    rows = classified(np.zeros(3, int), np.zeros(3, int), classes=classes)
     with pytest.raises(MetricInputError, match=name):
         metric(name).score(rows)
 
