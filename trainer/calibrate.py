@@ -102,7 +102,7 @@ def calibrate(run: Run, lake: Lake, predict: Callable[[Samples], Predictions]) -
     Raises:
         RunError: The lake no longer has these samples.
     """
-    found = [_selection(run, lake, choice.name) for choice in run.recipe.datasets]
+    found = [selection_samples(run, lake, choice.name) for choice in run.recipe.datasets]
     parts = [(samples, predict(samples)) for samples in found if len(samples)]
     if not parts:
         raise RunError(
@@ -134,7 +134,8 @@ def _known(probs: Floats | None) -> Floats:
     return probs
 
 
-def _selection(run: Run, lake: Lake, dataset: str) -> Samples:
+def selection_samples(run: Run, lake: Lake, dataset: str) -> Samples:
+    """The samples of a dataset that chose the run's epoch, as far as they still may."""
     seen = run.samples
     chose = np.asarray([a == dataset and b == "selection" for a, b in zip(*_pairs(seen), strict=True)], bool)
     ids = seen["sample_id"].combine_chunks().filter(pa.array(chose))

@@ -143,6 +143,11 @@ class Run:
             )
         return pq.read_table(path)
 
+    def predicted(self, role: str) -> list[str]:
+        """Datasets whose samples of a role have predictions."""
+        found = (self.path / "predictions").glob(f"*-{role}.parquet")
+        return sorted(path.stem.removesuffix(f"-{role}") for path in found)
+
     def log_opening(self, **facts: Any) -> None:
         """Append to `opened.jsonl` that a role was opened."""
         line = {"time": datetime.now(UTC).isoformat(timespec="seconds"), **facts}
