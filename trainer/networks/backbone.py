@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from enum import StrEnum
 from pathlib import Path
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import trainer.networks
 from manifests.errors import RecipeError, UnknownNameError, WeightsError
+from trainer.networks.hub import HUB, hub_weights
 from trainer.networks.trunk import Trunk
 from trainer.networks.weights import (
     WEIGHT_SUFFIXES,
@@ -47,8 +48,8 @@ class BackboneSpec:
 
     Attributes:
         name: timm name, `resnet18` or with a weights tag `resnet18.a1_in1k`; or a name of `trunks()`.
-        pretrained: False for random weights; True for timm's weights of that name; a timm name with its tag; or a
-            local .safetensors or .pth file.
+        pretrained: False for random weights; True for timm's weights of that name; a timm name with its tag; a local
+            .safetensors or .pth file; or a name on the Hugging Face hub, see `trainer.networks.hub`.
         in_chans: Channels of the picture, 1 or 3; pretrained first convolutions are adapted.
         stem: See `Stem`.
         kwargs: Passed on to timm, e.g. `{"channels": [32, 64, 128, 256]}` for a ResNet of half the width; or the
@@ -110,11 +111,11 @@ def build_backbone(spec: BackboneSpec, picture: tuple[int, int, int] | None = No
         nearest = get_close_matches(architecture, known, n=12, cutoff=0.4)
         then = f"timm.list_models() lists every name of timm; ours are {', '.join(trunks()) or 'none'}"
         raise UnknownNameError("backbone", architecture, nearest, then)
-    file, hub_name = _weights_of(spec)
+    (file, source), hub_name = _weights_of(spec)
     network = _create(spec, hub_name)
     _shrink_less(network, Stem(spec.stem), spec.name)
     if file is not None:
-        report = load_weights(network, file, first_convs=_first_convs(network))
+        report = replace(load_weights(network, file, first_convs=_first_convs(network)), source=source)
     elif hub_name:
         state = network.state_dict()
         report = WeightsReport(f"timm {hub_name}", tuple(state), sha256=tensors_sha256(state))
@@ -132,7 +133,7 @@ def _own(spec: BackboneSpec, picture: tuple[int, int, int]) -> Backbone:
     network = build(picture, "backbone", spec.name, trunks(), spec.kwargs)
     if spec.pretrained is False:
         return Backbone(spec, network, WeightsReport())
-    file = local_weights(spec.name) if spec.pretrained is True else Path(spec.pretrained)
+    file, source = _named(local_weights(spec.name)) if spec.pretrained is True else _file_of(spec.pretrained)
     if file is None:
         raise WeightsError(
             f"pretrained weights of {spec.name}",
@@ -140,15 +141,32 @@ def _own(spec: BackboneSpec, picture: tuple[int, int, int]) -> Backbone:
             then=f"save them as {spec.name}.safetensors in a folder and set {WEIGHTS_VARIABLE} to it, or name the file",
         )
     report = load_weights(network, file, first_convs=network.first_convs, convert=network.converted)
-    return Backbone(spec, network, report)
+    return Backbone(spec, network, replace(report, source=source))
 
 
-def _weights_of(spec: BackboneSpec) -> tuple[Path | None, str]:
+Named = tuple[Path | None, str]
+"""A weights file, and the name under which a run records it."""
+
+
+def _named(file: Path | None) -> Named:
+    return file, "" if file is None else file.name
+
+
+def _file_of(pretrained: str) -> Named:
+    """A name on the hub, or a path."""
+    if pretrained.startswith(HUB):
+        found = hub_weights(pretrained)
+        return found.file, found.source
+    return _named(Path(pretrained))
+
+
+def _weights_of(spec: BackboneSpec) -> tuple[Named, str]:
     """The local file to read the weights from, or the timm name to download; neither for random weights."""
     if spec.pretrained is False:
-        return None, ""
-    if isinstance(spec.pretrained, str) and Path(spec.pretrained).suffix in WEIGHT_SUFFIXES:
-        return Path(spec.pretrained), ""
+        return _named(None), ""
+    text = spec.pretrained if isinstance(spec.pretrained, str) else ""
+    if text.startswith(HUB) or Path(text).suffix in WEIGHT_SUFFIXES:
+        return _file_of(text), ""
     architecture = spec.name.split(".")[0]
     known = timm.list_pretrained(f"{architecture}.*")
     wanted = spec.name if spec.pretrained is True else str(spec.pretrained)
@@ -157,7 +175,8 @@ def _weights_of(spec: BackboneSpec) -> tuple[Path | None, str]:
         raise UnknownNameError(
             f"pretrained weights of {architecture}:", name, known, "choose one, a local file, or pretrained: false"
         )
-    return (local_weights(name), "") if local_weights(name) else (None, name)
+    local = _named(local_weights(name))
+    return (local, "") if local[0] else (local, name)
 
 
 def _default_tag(architecture: str) -> str:
