@@ -51,11 +51,13 @@ def explain(
 ) -> None:
     """Show what a run has made of its tasks, as figures of the papers do.
 
-    au-by-expression: the mean probability of each AU over the pictures of an expression, from the predictions that
-    `affect evaluate` wrote; n is their number. No AU label is needed. (Pons & Masip 2018, Fig. 2)
+    au-by-expression: mean probability of each AU over the n pictures of an expression (Pons & Masip 2018, Fig. 2).
 
-    pyramid-levels: the share of each level of a feature pyramid in the outputs of each task, over the samples that
-    chose the epoch. (He et al. 2021, Fig. 4)
+    It reads what `affect evaluate` has predicted, and needs no AU label.
+
+    pyramid-levels: share of each level of a feature pyramid in each task's outputs (He et al. 2021, Fig. 4).
+
+    It looks at the samples that chose the epoch.
     """
     form = form_of(as_json, as_csv)
     from trainer.run import Run

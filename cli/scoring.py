@@ -43,6 +43,8 @@ def score(
 
     Valence and arousal: `valence` and `arousal`, -1 to 1. Action units: `p_auNN`, `auNN` or `AUNN_c`, 0 to 1.
 
+    Intensities of action units: `auNN_intensity` or `AUNN_r`, 0 to 5.
+
     Landmarks: `x_0` ... `x_67` and `y_0` ... `y_67`, pixels of the source picture. Other columns are left alone.
     """
     form = form_of(as_json, as_csv)

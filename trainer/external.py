@@ -6,6 +6,7 @@ One row per sample, found by `sample_id`, or by `path` (below the dataset's fold
     p_<class>, or <class>                        probability of each class; all classes of one class space
     valence_predicted, arousal_predicted, or valence, arousal
     p_auNN, auNN or AUNN_c                       probability that an AU is there, 0 to 1; AU01, au1 and au01 are one
+    auNN_intensity_predicted, auNN_intensity or AUNN_r   intensity of an AU, 0 to 5
     landmarks_predicted, or landmarks            136 numbers x1 y1 x2 y2 ..., pixels of the source picture (Parquet)
     x_0 ... x_67, y_0 ... y_67                   the same as columns
 
@@ -32,9 +33,10 @@ from manifests.errors import PredictionsError, UnknownNameError
 from manifests.lake import Lake
 from manifests.matching import frame_keys, matched
 from trainer.predictions import Floats, Predictions
-from trainer.settings import AuTask, ExpressionTask, LandmarksTask, Tasks, VaTask
+from trainer.tasks import AuIntensityTask, AuTask, ExpressionTask, LandmarksTask, Tasks, VaTask
 
 _AU = re.compile(r"(?:p_)?AU0*([1-9][0-9]?)(?:_c)?", re.IGNORECASE)
+_INTENSITY = re.compile(r"AU0*([1-9][0-9]?)(?:_intensity(?:_predicted)?|_r)", re.IGNORECASE)
 _POINTS = len(voc.LANDMARK_MIRROR)
 _PREDICTING = re.compile(
     rf"(expression|valence|arousal|landmarks)(_predicted)?|[xy]_[0-9]+|{_AU.pattern}", re.IGNORECASE
@@ -43,6 +45,16 @@ _PREDICTING = re.compile(
 
 class ListedAus(AuTask):
     """The action units that a file has columns for, whatever named set they are."""
+
+    listed: tuple[int, ...] = ()
+
+    @property
+    def aus(self) -> tuple[int, ...]:
+        return self.listed
+
+
+class ListedIntensities(AuIntensityTask):
+    """The action units of whose intensity a file has columns."""
 
     listed: tuple[int, ...] = ()
 
@@ -81,22 +93,24 @@ def predictions_in(table: pa.Table, path: Path) -> tuple[Tasks, Predictions]:
     columns = {name.strip(): table[name] for name in table.column_names}
     expression, space = _expression(columns, path)
     va = _va(columns, path)
-    aus, au = _aus(columns, path)
+    aus, au = _aus(columns, path, _AU)
+    rated, intensity = _aus(columns, path, _INTENSITY)
     landmarks = _landmarks(columns, path)
-    if expression is None and va is None and au is None and landmarks is None:
+    if all(found is None for found in (expression, va, au, intensity, landmarks)):
         raise PredictionsError(
             f"{path} holds no predictions",
             found=f"columns {', '.join(list(columns)[:12])}",
-            expected="expression, p_<class>, valence and arousal, p_auNN, or landmarks",
+            expected="expression, p_<class>, valence and arousal, p_auNN, auNN_intensity, or landmarks",
             then="affect score --help names the columns",
         )
     tasks = Tasks(
         expression=ExpressionTask.model_validate({"space": space}) if space else None,
         va=VaTask() if va is not None else None,
         au=ListedAus(listed=aus) if aus else None,
+        au_intensity=ListedIntensities(listed=rated) if intensity is not None else None,
         landmarks=LandmarksTask() if landmarks is not None else None,
     )
-    return tasks, Predictions(expression, va, au, landmarks)
+    return tasks, Predictions(expression, va, au, landmarks, au_intensity=intensity)
 
 
 def read_table(path: Path) -> pa.Table:
@@ -231,11 +245,18 @@ def _va(columns: dict[str, pa.ChunkedArray], path: Path) -> Floats | None:
     return np.stack([_numbers(columns, name, path) for name in names], 1)
 
 
-def _aus(columns: dict[str, pa.ChunkedArray], path: Path) -> tuple[tuple[int, ...], Floats | None]:
-    """AU numbers and their probabilities [N, K]; where a file has p_auNN and auNN, the first is the prediction."""
+def _aus(
+    columns: dict[str, pa.ChunkedArray], path: Path, spelt: re.Pattern[str]
+) -> tuple[tuple[int, ...], Floats | None]:
+    """AU numbers and what the columns that are spelt so say of them, [N, K].
+
+    Where a file has p_auNN and auNN, or auNN_intensity_predicted and auNN_intensity, the first is the prediction.
+    """
     found: dict[int, str] = {}
-    for column in sorted(columns, key=lambda name: not name.lower().startswith("p_")):
-        match = _AU.fullmatch(column)
+    for column in sorted(
+        columns, key=lambda name: not name.lower().startswith("p_") and not name.endswith("_predicted")
+    ):
+        match = spelt.fullmatch(column)
         if match and int(match[1]) in voc.AUS:
             found.setdefault(int(match[1]), column)
     aus = tuple(sorted(found))

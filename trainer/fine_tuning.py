@@ -80,6 +80,12 @@ def origins(run: Run) -> list[dict[str, Any]]:
     return [asdict(Origin.of(run)), *run.facts.started]
 
 
+def teachers_of(run: Run) -> list[dict[str, Any]]:
+    """Whoever taught a run: through labels, and through the weights that it began from; as `Taught` has them."""
+    before = (Origin(**one).as_taught(f"weights of run {run.name}") for one in run.facts.started)
+    return [*run.facts.taught, *before]
+
+
 def parent_of(recipe: Recipe, run_dir: Path) -> Run | None:
     """The run that a recipe starts from; None where it starts anew.
 
@@ -166,7 +172,7 @@ def _renamed(
 
 def _answers(spec: HeadSpec) -> tuple[object, ...]:
     """What makes the outputs of two heads the same."""
-    return spec.outputs, spec.kind
+    return spec.outputs, spec.kind, spec.whitened
 
 
 def _prefix(network: TaskNetwork, task: str) -> str:

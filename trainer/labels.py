@@ -13,8 +13,8 @@ from torch import Tensor
 
 from manifests import vocabulary as voc
 from manifests.vocabulary import au_column
-from trainer.settings import AuTask, ExpressionTask, Tasks
-from trainer.targets import AuTarget, ClassTarget, LandmarkTarget, Targets, VaTarget
+from trainer.targets import AuTarget, ClassTarget, IntensityTarget, LandmarkTarget, Targets, VaTarget
+from trainer.tasks import AuTask, ExpressionTask, Tasks
 
 Floats = npt.NDArray[np.float32]
 
@@ -32,6 +32,8 @@ def columns_of(tasks: Tasks) -> list[str]:
     if tasks.au:
         columns += [au_column(au, what) for au in tasks.au.aus for what in ("", "weight")]
         columns += [au_column(au, "prob") for au in tasks.au.aus if tasks.au.soft]
+    if tasks.au_intensity:
+        columns += [au_column(au, "intensity") for au in tasks.au_intensity.aus]
     if tasks.landmarks:
         columns += ["landmarks", "landmarks_weight"]
     return columns
@@ -62,12 +64,17 @@ def targets_of(table: pa.Table, tasks: Tasks, allowed: npt.NDArray[np.bool_], tr
         points = _landmarks(table, transform)
         weight = torch.from_numpy(_numbers(table, "landmarks_weight", 1))
         landmarks = LandmarkTarget(_hidden(points, allow["landmarks"]), weight)
+    intensity = None
+    if tasks.au_intensity:
+        columns = [_numbers(table, au_column(au, "intensity"), np.nan) for au in tasks.au_intensity.aus]
+        values = _hidden(torch.from_numpy(np.stack(columns, 1)), allow["au_intensity"])
+        intensity = IntensityTarget(values, torch.ones_like(values))
     others = {
         name: _classes(table, name, getattr(tasks, name).classes, allow[name])
         for name in ("compound", "mental_state")
         if name in allow
     }
-    return Targets(expression, va, au, landmarks, **others)
+    return Targets(expression, va, au, landmarks, **others, au_intensity=intensity)
 
 
 def _hidden(values: Tensor, allow: Tensor) -> Tensor:

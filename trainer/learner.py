@@ -19,6 +19,7 @@ from trainer.losses.balance import spaces
 from trainer.losses.coupling import Step, Term
 from trainer.losses.masked import Labels
 from trainer.network import couplings_for, losses_for
+from trainer.networks.heads import WhitenedLinear
 from trainer.networks.sharing import TaskNetwork, attached
 from trainer.optimizer import LR_SCALE, optimizer_for
 from trainer.predictions import Predictions
@@ -99,7 +100,7 @@ class Learner(L.LightningModule):  # type: ignore[misc]  # lightning ships no ty
         batch.
         """
         step = self._step(batch, epoch)
-        losses = {task: loss(step.outputs[task], step.labels[task]) for task, loss in self.losses.items()}
+        losses = {task: loss(*self._compared(task, step)) for task, loss in self.losses.items()}
         counts = [step.labels[task].mask.sum() for task in losses]
         terms = {name: self._term(name, step, epoch) for name in self.couplings}
         for name, term in terms.items():
@@ -120,6 +121,13 @@ class Learner(L.LightningModule):  # type: ignore[misc]  # lightning ships no ty
         rows = {task: one.mask.reshape(len(batch), -1).any(1) for task, one in labels.items()}
         outputs = self.network(images, rows) if self.network.selective else self.network(images)
         return Step(outputs, labels, rows, batch.dataset, self.network, self.done)
+
+    def _compared(self, task: str, step: Step) -> tuple[Tensor, Labels]:
+        """Outputs and labels of a task in the unit in which its loss compares them."""
+        outputs, labels, layer = step.outputs[task], step.labels[task], self.network.last_layer(task)
+        if not isinstance(layer, WhitenedLinear):
+            return outputs, labels
+        return layer.whitened(outputs), replace(labels, target=layer.whitened(labels.target))
 
     def _term(self, name: str, step: Step, epoch: int) -> Term:
         coupling = self.couplings[name]
@@ -234,6 +242,8 @@ def labels_of(targets: Targets, task: str, kind: str = "") -> Labels:
         return Labels(va.values, va.mask, va.weight[:, None].expand(-1, 2))
     if task == "au" and (au := targets.au) is not None:
         return Labels(au.present, au.mask, au.weight)
+    if task == "au_intensity" and (rated := targets.au_intensity) is not None:
+        return Labels(rated.values, rated.mask, rated.weight)
     if task == "landmarks" and (points := targets.landmarks) is not None:
         mask = points.mask.repeat_interleave(2, 1)
         return Labels(points.points.flatten(1), mask, points.weight[:, None].expand_as(mask))

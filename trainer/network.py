@@ -17,11 +17,18 @@ from trainer.losses.masked import Labels, MaskedLoss
 from trainer.losses.registry import build_loss
 from trainer.networks.backbone import BackboneSpec
 from trainer.networks.composition import check_composition, check_trained
-from trainer.networks.heads import HeadSpec, au_head, landmark_head, va_head
+from trainer.networks.heads import (
+    HeadSpec,
+    WhitenedLinear,
+    au_head,
+    au_intensity_head,
+    landmark_head,
+    va_head,
+)
 from trainer.networks.sharing import Parts, TaskNetwork
 from trainer.recipe import Recipe
 from trainer.registry import build, registered
-from trainer.settings import Tasks
+from trainer.tasks import Tasks
 
 NO_LOSS = "none"
 """What a recipe calls the loss of a task that a coupling trains."""
@@ -93,8 +100,10 @@ def heads_for(tasks: Tasks) -> list[HeadSpec]:
         heads.append(va_head())
     if tasks.au:
         heads.append(au_head(tasks.au.set))
+    if tasks.au_intensity:
+        heads.append(au_intensity_head(tasks.au_intensity.set))
     if tasks.landmarks:
-        heads.append(landmark_head())
+        heads.append(landmark_head(whitened=tasks.landmarks.whiten))
     return heads
 
 
@@ -126,7 +135,7 @@ def _relaid(layout: torch.memory_format, _: nn.Module, given: tuple[Any, ...]) -
 
 @torch.no_grad()
 def start_at_mean_face(network: TaskNetwork, points: Tensor) -> None:
-    """Set the bias of the landmark head to the mean of the training landmarks.
+    """Let the landmark head begin with the mean of the training landmarks, and whiten by them where it whitens.
 
     The head puts out pixels: from 0 it would spend its first epochs on finding the middle of the picture.
 
@@ -134,6 +143,9 @@ def start_at_mean_face(network: TaskNetwork, points: Tensor) -> None:
         network: Has a head `landmarks`; changed in place.
         points: float32 [N, 68, 2], crop pixels, NaN unknown.
     """
-    mean = points.nanmean(0).flatten()
-    bias = network.last_layer("landmarks").bias
+    layer = network.last_layer("landmarks")
+    if isinstance(layer, WhitenedLinear):
+        layer.fit(points.flatten(1))
+        return
+    mean, bias = points.nanmean(0).flatten(), layer.bias
     bias.copy_(torch.where(mean.isfinite(), mean.to(bias.device), bias))

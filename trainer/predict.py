@@ -60,8 +60,8 @@ def predict_files(run: Run, paths: Sequence[Path], asked: Asked, tell: Callable[
 
     Columns: `path` (below the folder that was named, else the file's name), `frame` (NULL for pictures), `status`
     (`found`, or why there is no face), the face's box and score, `expression_predicted` and `p_<class>`,
-    `valence_predicted`, `arousal_predicted`, `p_auNN`, `landmarks_predicted` (136 numbers, pixels of the source
-    picture). A picture without a face is a row of NULLs: unknown is not a value.
+    `valence_predicted`, `arousal_predicted`, `p_auNN`, `auNN_intensity_predicted`, `landmarks_predicted` (136 numbers,
+    pixels of the source picture). A picture without a face is a row of NULLs: unknown is not a value.
 
     Args:
         run: A finished run.
@@ -108,6 +108,8 @@ def schema_of(recipe: Recipe) -> pa.Schema:
         columns += [("valence_predicted", number), ("arousal_predicted", number)]
     if tasks.au:
         columns += [(f"p_{au_column(au)}", number) for au in tasks.au.aus]
+    if tasks.au_intensity:
+        columns += [(f"{au_column(au, 'intensity')}_predicted", number) for au in tasks.au_intensity.aus]
     if tasks.landmarks:
         columns += [("landmarks_predicted", pa.list_(number, 136))]
     return pa.schema(columns)
@@ -223,5 +225,8 @@ def _columns(recipe: Recipe, said: Predictions, n: int, crop: Crop) -> Iterator[
         yield from zip(("valence_predicted", "arousal_predicted"), said.va[n].tolist(), strict=True)
     if tasks.au and said.au is not None:
         yield from zip((f"p_{au_column(au)}" for au in tasks.au.aus), said.au[n].tolist(), strict=True)
+    if tasks.au_intensity and said.au_intensity is not None:
+        names = (f"{au_column(au, 'intensity')}_predicted" for au in tasks.au_intensity.aus)
+        yield from zip(names, said.au_intensity[n].tolist(), strict=True)
     if tasks.landmarks and said.landmarks is not None:
         yield "landmarks_predicted", to_source(said.landmarks[n], crop.transform).ravel().tolist()

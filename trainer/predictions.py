@@ -13,8 +13,8 @@ from torch import Tensor
 
 from manifests import vocabulary as voc
 from manifests.vocabulary import au_column
-from trainer.settings import Tasks
 from trainer.targets import Targets
+from trainer.tasks import Tasks
 
 Floats = npt.NDArray[np.float32]
 
@@ -35,6 +35,8 @@ class Predictions:
     """Class probabilities, float32 [N, C]."""
     mental_state: Floats | None = None
     """Class probabilities, float32 [N, C]."""
+    au_intensity: Floats | None = None
+    """Intensities as put out, not clipped, float32 [N, K]."""
 
     @classmethod
     def of(cls, outputs: Mapping[str, Tensor]) -> Predictions:
@@ -47,6 +49,7 @@ class Predictions:
             "compound": lambda logits: torch.softmax(logits, 1),
             "mental_state": lambda logits: torch.softmax(logits, 1),
             "va": lambda values: values,
+            "au_intensity": lambda values: values,
             "au": torch.sigmoid,
             "landmarks": lambda pixels: pixels.reshape(-1, 68, 2),
         }
@@ -77,8 +80,8 @@ def to_table(ids: npt.NDArray[np.object_], tasks: Tasks, predictions: Prediction
     """Predictions beside their truth, one row per sample, sorted by sample_id; NULL where the truth is unknown.
 
     Columns: `sample_id`; `expression` (truth), `expression_predicted`, `p_<class>`; `valence`, `arousal` and their
-    `_predicted`; `auNN` and `p_auNN`; `landmarks` and `landmarks_predicted` (136 numbers, crop pixels); `compound` and
-    `mental_state`, their `_predicted` and `p_<task>_<class>`.
+    `_predicted`; `auNN` and `p_auNN`; `auNN_intensity` and its `_predicted`; `landmarks` and `landmarks_predicted` (136
+    numbers, crop pixels); `compound` and `mental_state`, their `_predicted` and `p_<task>_<class>`.
     """
     columns: dict[str, pa.Array] = {"sample_id": pa.array(ids.tolist(), pa.string())}
     if tasks.expression and predictions.expression is not None and truth.expression:
@@ -97,6 +100,11 @@ def to_table(ids: npt.NDArray[np.object_], tasks: Tasks, predictions: Prediction
             present = truth.au.present[:, k].numpy()
             columns[au_column(au)] = pa.array((present >= 0.5).astype(np.int8), mask=present < 0)
             columns[f"p_{au_column(au)}"] = pa.array(np.ascontiguousarray(predictions.au[:, k]))
+    if tasks.au_intensity and predictions.au_intensity is not None and truth.au_intensity:
+        for k, au in enumerate(tasks.au_intensity.aus):
+            values, name = truth.au_intensity.values[:, k].numpy(), au_column(au, "intensity")
+            columns[name] = pa.array(values, mask=np.isnan(values))
+            columns[f"{name}_predicted"] = pa.array(np.ascontiguousarray(predictions.au_intensity[:, k]))
     if tasks.landmarks and predictions.landmarks is not None and truth.landmarks:
         columns["landmarks"] = _points(truth.landmarks.points.numpy())
         columns["landmarks_predicted"] = _points(predictions.landmarks)

@@ -22,7 +22,7 @@ from manifests.query import manifest_table
 from manifests.vocabulary import au_column
 from trainer.calibrate import Calibration
 from trainer.candidates import candidates
-from trainer.fine_tuning import Origin
+from trainer.fine_tuning import teachers_of
 from trainer.kept import TEACHABLE
 from trainer.pictures import Pictures
 from trainer.predictions import Predictions
@@ -226,7 +226,7 @@ def _facts(runs: Sequence[Run], dataset: str, request: Request, calibrations: Se
             "protocol": run.facts.protocol,
             "fold": run.recipe.protocol.fold,
             "report": run.recipe.protocol.report,
-            "taught": [*run.facts.taught, *(Origin(**one).as_taught(run.name) for one in run.facts.started)],
+            "taught": teachers_of(run),
             "validation": run.metrics.iloc[run.facts.best_epoch].to_dict(),
             "calibration": {task: asdict(one) for task, one in calibration.tasks.items()},
         }

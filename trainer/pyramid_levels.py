@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow.compute as pc
 import torch
 from torch import Tensor
 
@@ -83,7 +84,8 @@ def level_contributions(run: Run, lake: Lake | None = None, *, device: str = "au
 def _mean_features(run: Run, lake: Lake, network: TaskNetwork, device: str) -> tuple[dict[str, Tensor], int]:
     """Mean absolute features that each task's head reads, [1, F], and over how many pictures."""
     recipe, sums, count = run.recipe, dict[str, Tensor](), 0
-    for dataset in dict.fromkeys(run.samples["dataset"].to_pylist()):
+    chose = run.samples.filter(pc.field("role") == "selection")
+    for dataset in sorted(set(chose["dataset"].to_pylist())):
         samples = selection_samples(run, lake, dataset)
         for batch in ScoreLoader(samples, SCORE_BATCH, pin=False) if len(samples) else ():
             pixels = with_channels(batch.pixels.to(device), recipe.backbone.in_chans)

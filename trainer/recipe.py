@@ -1,7 +1,7 @@
 """A recipe: one experiment, whole, as YAML.
 
 A recipe is read, checked and frozen before anything else happens; the run folder keeps the resolved copy.
-What its parts mean, and their defaults, stands in `trainer/settings.py`.
+What its parts mean, and their defaults, stands in `trainer/settings.py` and `trainer/tasks.py`.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from trainer.settings import (
     Selection,
     Sharing,
     Start,
-    Tasks,
     Train,
 )
+from trainer.tasks import Tasks
 from trainer.validation import refusal
 
 RECIPES = Path(__file__).parent / "recipes"

@@ -20,8 +20,8 @@ from trainer.labels import columns_of, targets_of
 from trainer.metrics.uncertainty import RESAMPLES
 from trainer.reporting import Asked, dataset_scores
 from trainer.scores import Scores
-from trainer.settings import Tasks
 from trainer.targets import Targets
+from trainer.tasks import Tasks
 from trainer.zero_shot import ZeroShot
 
 _IN_PLACE = ((1.0, 0.0, 0.0), (0.0, 1.0, 0.0))

@@ -17,14 +17,14 @@ from trainer.metrics.classified import Classified, Confusion, classified, confus
 from trainer.metrics.composites import abaw_mtl
 from trainer.metrics.detected import Detected, detected
 from trainer.metrics.located import located
-from trainer.metrics.rated import Rated, rated
+from trainer.metrics.rated import INTENSITY_RANGE, Rated, rated
 from trainer.metrics.registry import DEFAULTS, Evidence, metric
 from trainer.metrics.result import Ints, MetricInputError, MetricResult
 from trainer.metrics.uncertainty import bootstrap_all
 from trainer.predictions import Predictions
 from trainer.recipe import Recipe
-from trainer.settings import Tasks
 from trainer.targets import Targets
+from trainer.tasks import Tasks
 
 USELESS = ("au_trivial_acc",)
 """Metrics that do not depend on the prediction."""
@@ -65,6 +65,10 @@ def evidence_of(tasks: Tasks, predictions: Predictions, truth: Targets) -> dict[
     if tasks.au is not None and predictions.au is not None and truth.au is not None:
         present = (truth.au.present >= 0.5).numpy()
         found["au"] = detected(present, predictions.au, truth.au.mask.numpy(), aus=tasks.au.aus)
+    if tasks.au_intensity is not None and predictions.au_intensity is not None and truth.au_intensity is not None:
+        values, mask = truth.au_intensity.values.numpy(), truth.au_intensity.mask.numpy()
+        axes = [au_column(au) for au in tasks.au_intensity.aus]
+        found["au_intensity"] = rated(values, predictions.au_intensity, mask, axes=axes, scale=INTENSITY_RANGE)
     if predictions.landmarks is not None and truth.landmarks is not None:
         points, mask = truth.landmarks.points.numpy(), truth.landmarks.mask.numpy()
         found["landmarks"] = located(points, predictions.landmarks, mask)
@@ -129,14 +133,14 @@ def score(
     for task, rows in evidence.items():
         own = [name for name in asked if name != ABAW_MTL and metric(split_name(name)[0]).task == task]
         plain = list(dict.fromkeys([*DEFAULTS[task], *(name for name in own if not split_name(name)[1])]))
-        results += _scored(plain, rows, resampling)
+        results += scored(plain, rows, resampling)
         for name in dict.fromkeys(name for name in own if split_name(name)[1]):
             stem, over = split_name(name)
             narrowed = _narrowed(rows, over, (tasks, predictions, truth))
             if isinstance(narrowed, str):
                 results.append(MetricResult(name, math.nan, flags=(narrowed,)))
             else:
-                results += [replace(result, name=name) for result in _scored([stem], narrowed, resampling)]
+                results += [replace(result, name=name) for result in scored([stem], narrowed, resampling)]
     if ABAW_MTL in asked and {"va", "expression", "au"} <= evidence.keys():
         results.append(_multi_task(evidence, resampling))
     return results
@@ -195,7 +199,8 @@ def _narrowed(rows: Evidence, over: str, whole: tuple[Tasks, Predictions, Target
     return f"needs the class {', '.join(lacking)} too" if lacking else evidence_expression(*whole, classes) or rows
 
 
-def _scored(names: Sequence[str], rows: Evidence, resampling: Resampling | None) -> list[MetricResult]:
+def scored(names: Sequence[str], rows: Evidence, resampling: Resampling | None) -> list[MetricResult]:
+    """Metrics by name over the evidence of one task, with intervals where they are asked for."""
     results, defined = [], []
     for name in names:
         try:

@@ -92,6 +92,21 @@ class AuTarget(_Record):
 
 
 @dataclass(frozen=True)
+class IntensityTarget(_Record):
+    """Intensities of K action units."""
+
+    values: Tensor
+    """float32 [N, K] in 0..5; NaN unknown."""
+    weight: Tensor
+    """float32 [N, K], >= 0."""
+
+    @property
+    def mask(self) -> Tensor:
+        """bool [N, K]: the cell is known."""
+        return torch.isfinite(self.values)
+
+
+@dataclass(frozen=True)
 class LandmarkTarget(_Record):
     """68 points in crop pixels, pixel centres at integers."""
 
@@ -116,6 +131,7 @@ class Targets(_Record):
     landmarks: LandmarkTarget | None = None
     compound: ClassTarget | None = None
     mental_state: ClassTarget | None = None
+    au_intensity: IntensityTarget | None = None
 
     @property
     def tasks(self) -> tuple[str, ...]:

@@ -26,8 +26,8 @@ from trainer.metrics.result import MetricResult
 from trainer.predictions import Predictions
 from trainer.scores import DatasetScores
 from trainer.scoring import score
-from trainer.settings import CompoundTask, Tasks
 from trainer.targets import Targets
+from trainer.tasks import CompoundTask, Tasks
 
 Floats = npt.NDArray[np.float64]
 

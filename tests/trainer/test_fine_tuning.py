@@ -19,13 +19,13 @@ from manifests.errors import AffectError, ProtocolError, RecipeError, RunError, 
 from manifests.lake import Lake
 from manifests.layer import LayerFacts
 from trainer.evaluate import evaluate
-from trainer.fine_tuning import Origin, take_over
+from trainer.fine_tuning import take_over, teachers_of
 from trainer.fit import Machine, train
 from trainer.network import network_for
 from trainer.networks.sharing import TaskNetwork
 from trainer.recipe import Recipe, load, names, parse
 from trainer.run import FACTS, RECIPE, SAMPLES, WEIGHTS, Run
-from trainer.transductive import Taught
+from trainer.transductive import Taught, seen_by_teachers
 
 from .conftest import MakeRecipe, Toy
 from .test_multitask_recipes import SMALL
@@ -241,10 +241,16 @@ def test_samples_that_trained_the_start_and_now_choose_the_epoch_are_told(place:
 
 
 def test_pupils_of_a_fine_tuned_teacher_know_what_its_start_was_trained_under(place: Path) -> None:
+    lake = Lake(place / "lake")
+    child = train(child_of(place), lake, place / "runs" / "child", machine=CPU, say=quiet)
     parent = Run(place / "runs" / "parent")
-    taught = Taught(**Origin.of(parent).as_taught("teacher-child"))
-    assert taught.run == "parent"
+    (taught,) = (Taught(**one) for one in teachers_of(child))
     assert taught.protocols["toy"] == ("official", parent.facts.fingerprints["toy"]["protocols/official"])
+    pupil = child.recipe.replace({"start": None})
+    assert list(seen_by_teachers([taught], pupil, lake, ["toy"])) == []
+    protocol(place, "early", range(10))
+    (reason,) = seen_by_teachers([taught], pupil.replace({"protocol.name": "early"}), lake, ["toy"])
+    assert reason.startswith("weights of run child: teacher parent was trained under protocol official of toy")
 
 
 def test_a_run_is_held_to_the_weights_that_it_began_from(place: Path) -> None:

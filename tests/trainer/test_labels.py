@@ -19,8 +19,8 @@ from trainer.loader import batch_at
 from trainer.network import network_for
 from trainer.recipe import Recipe
 from trainer.schedule import Length
-from trainer.settings import AuTask, ExpressionTask, Tasks
 from trainer.targets import Batch, Targets
+from trainer.tasks import AuTask, ExpressionTask, Tasks
 
 from .conftest import MakeRecipe, Toy
 

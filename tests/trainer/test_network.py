@@ -8,7 +8,7 @@ from torch import nn
 
 from trainer.network import heads_for, network_for, start_at_mean_face
 from trainer.networks.sharing import FEATURES
-from trainer.settings import Tasks
+from trainer.tasks import Tasks
 
 from .conftest import MakeRecipe
 

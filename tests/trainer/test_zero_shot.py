@@ -13,7 +13,7 @@ from affectdata.labels.relatedness import relatedness
 from manifests.errors import PredictionsError, RecipeError, UnknownNameError
 from manifests.vocabulary import AU_SPACES, COMPOUND_SPACES, EXPRESSION_SPACES
 from trainer.predictions import Predictions
-from trainer.settings import AuTask, CompoundTask, ExpressionTask, Tasks, VaTask
+from trainer.tasks import AuTask, CompoundTask, ExpressionTask, Tasks, VaTask
 from trainer.zero_shot import HAPPY, TERMS, ZeroShot
 
 TASKS = Tasks(expression=ExpressionTask(), va=VaTask(), au=AuTask(set="fbn17"))

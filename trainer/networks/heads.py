@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from manifests.errors import RecipeError, UnknownNameError
 from manifests.vocabulary import (
@@ -35,11 +36,13 @@ class HeadSpec:
         task: One of `manifests.vocabulary.TASKS`.
         outputs: Name of every output; the length is the width of the head.
         kind: See `KINDS`; "" takes the task's own. SJMT treats expressions as `binary` cells.
+        whitened: The last layer works in whitened coordinates, see `WhitenedLinear`.
     """
 
     task: str
     outputs: tuple[str, ...]
     kind: str = ""
+    whitened: bool = False
 
     def __post_init__(self) -> None:
         if self.task not in KINDS:
@@ -77,11 +80,49 @@ def va_head() -> HeadSpec:
     return HeadSpec("va", ("valence", "arousal"))
 
 
-def landmark_head() -> HeadSpec:
-    """x and y of the 68 points, interleaved."""
-    return HeadSpec("landmarks", tuple(f"{axis}{point}" for point in range(len(LANDMARK_MIRROR)) for axis in "xy"))
+def landmark_head(*, whitened: bool = False) -> HeadSpec:
+    """x and y of the 68 points, interleaved, in crop pixels whether or not the last layer is whitened."""
+    outputs = tuple(f"{axis}{point}" for point in range(len(LANDMARK_MIRROR)) for axis in "xy")
+    return HeadSpec("landmarks", outputs, whitened=whitened)
+
+
+class WhitenedLinear(nn.Linear):
+    """A linear layer in whitened coordinates whose outputs are not: mean + deviation * (W f + b).
+
+    Mean and deviation are buffers, saved with the weights, so that what a network puts out never needs undoing. Errors
+    are compared whitened: every coordinate then weighs alike, however far it wanders (Hu et al. 2018; reading T11: the
+    crop is the box, so dividing by it changes nothing).
+
+    Attributes:
+        mean, deviation: float32 [outputs], of the training targets; 0 and 1 until `fit`.
+    """
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self, features: int, outputs: int) -> None:
+        super().__init__(features, outputs)
+        self.register_buffer("mean", torch.zeros(outputs))
+        self.register_buffer("deviation", torch.ones(outputs))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """[B, features] to [B, outputs], in the unit of the targets."""
+        return self.mean + self.deviation * super().forward(features)
+
+    def whitened(self, values: Tensor) -> Tensor:
+        """Targets or outputs [B, outputs] in whitened coordinates; NaN stays NaN."""
+        return (values - self.mean) / self.deviation
+
+    @torch.no_grad()
+    def fit(self, targets: Tensor) -> None:
+        """Take mean and deviation from targets [N, outputs], NaN unknown; a coordinate that is constant keeps 1."""
+        mean = targets.nanmean(0).to(self.mean.device)
+        spread = (targets - targets.nanmean(0)).square().nanmean(0).sqrt().to(self.mean.device)
+        self.mean.copy_(torch.where(mean.isfinite(), mean, self.mean))
+        self.deviation.copy_(torch.where(spread.isfinite() & (spread > 0), spread, 1.0))
+        self.bias.zero_()
 
 
 def linear_head(spec: HeadSpec, features: int) -> nn.Linear:
     """A fresh linear layer [B, features] -> [B, outputs]."""
-    return nn.Linear(features, len(spec.outputs))
+    return (WhitenedLinear if spec.whitened else nn.Linear)(features, len(spec.outputs))
