@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 
 import numpy as np
@@ -14,15 +14,18 @@ import torch
 
 from manifests.errors import UnknownNameError
 from manifests.lake import Lake
-from manifests.protocols import identity, protocol_layer, units
+from manifests.protocols import clusters, identity, protocol_layer, units
+from trainer.metrics.classified import clips_of
+from trainer.metrics.registry import DEFAULTS, Evidence
+from trainer.metrics.result import MetricResult
 from trainer.metrics.uncertainty import RESAMPLES
 from trainer.predictions import Predictions
 from trainer.scores import DatasetScores, GroupScores
-from trainer.scoring import Resampling, confusion_of, evidence_of, score
-from trainer.settings import Tasks
+from trainer.scoring import Resampling, confusion_of, evidence_of, score, scored
 from trainer.splits import SCORED
 from trainer.subgroups import ATTRIBUTES, subgroups
 from trainer.targets import Targets
+from trainer.tasks import Tasks
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ def dataset_scores(
     ids, predictions, truth = found
     resampling = resampling_of(lake, asked.dataset, ids, asked.resamples)
     keys = pa.array(ids.tolist(), pa.string())
+    clips = clip_scores(lake, asked, tasks, found)
     return DatasetScores(
         dataset=asked.dataset,
         protocol=asked.protocol,
@@ -82,9 +86,10 @@ def dataset_scores(
         samples=len(ids),
         missing=missing[0],
         lacking=missing[1],
-        results=tuple(score(tasks, predictions, truth, asked_metrics(lake, asked), resampling)),
+        results=(*score(tasks, predictions, truth, asked_metrics(lake, asked), resampling), *clips.results),
         confusion=confusion_of(tasks, predictions, truth),
-        evidence=evidence_of(tasks, predictions, truth),
+        evidence=evidence_of(tasks, predictions, truth) | dict(clips.evidence),
+        notes=clips.notes,
         unit="" if resampling is None else resampling.unit,
         au_cut=au_cut_of(tasks, lake, asked.dataset, asked.truth),
         groups=tuple(
@@ -95,6 +100,43 @@ def dataset_scores(
             )
         ),
     )
+
+
+@dataclass(frozen=True)
+class ClipScores:
+    """Scores of clips as one each; empty where the truth is of single pictures."""
+
+    results: tuple[MetricResult, ...] = ()
+    evidence: Mapping[str, Evidence] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+
+
+def clip_scores(
+    lake: Lake, asked: Asked, tasks: Tasks, found: tuple[npt.NDArray[np.object_], Predictions, Targets]
+) -> ClipScores:
+    """Expression metrics of clips, `clip_top1` ..., where the truth was given for clips (AFEW).
+
+    Args:
+        lake, asked, tasks, found: As for `dataset_scores`.
+    """
+    ids, predictions, truth = found
+    clipped = any(
+        layer.facts.unit.get("expression") == "clip"
+        for layer in lake.layers(asked.dataset)
+        if layer.kind == "labels" and any(fnmatchcase(layer.name, pattern) for pattern in asked.truth)
+    )
+    if not (clipped and tasks.expression and truth.expression and predictions.expression is not None and len(ids)):
+        return ClipScores()
+    who = identity(lake, asked.dataset)
+    at = pc.index_in(pa.array(ids.tolist(), pa.string()), value_set=who["sample_id"].combine_chunks())
+    clip = clusters(who.take(at), ("sequence",))
+    if clip.max() + 1 == len(clip):
+        return ClipScores()  # one picture, or one whole clip, a sample
+    rows = clips_of(clip, predictions.expression, truth.expression.code.numpy(), tasks.expression.classes)
+    first = np.unique(clip, return_index=True)[1]
+    resampling = resampling_of(lake, asked.dataset, ids[first], asked.resamples)
+    note = f"{len(first):,} clips, each judged by the mean of its frames' probabilities: clip_top1 and the like"
+    return ClipScores(tuple(scored(DEFAULTS["clip"], rows, resampling)), {"clip": rows}, (note,))
 
 
 def asked_metrics(lake: Lake, asked: Asked) -> list[str]:

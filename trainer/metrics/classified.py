@@ -161,3 +161,22 @@ def confusion(rows: Classified) -> Confusion:
     count = len(rows.classes)
     cells = rows.truth[rows.valid] * count + rows.predicted[rows.valid]
     return Confusion(np.bincount(cells, minlength=count * count).reshape(count, count), rows.classes)
+
+
+def clips_of(clip: Ints, chances: AnyArray, code: Ints, classes: tuple[str, ...]) -> Classified:
+    """One row per clip of several frames: the class of the highest mean probability (methods.md 2.9).
+
+    Args:
+        clip: [N], the clip of each frame, numbered from 0 without gaps.
+        chances: [N, C], class probabilities of the frames.
+        code: [N], class of each frame's clip; -1 unknown. A clip whose frames disagree is unknown.
+        classes: The C names.
+    """
+    count = np.bincount(clip)
+    mean = np.stack([np.bincount(clip, weights=column) for column in np.asarray(chances, np.float64).T], 1)
+    lowest, highest = np.full(len(count), len(classes)), np.full(len(count), -1)
+    known = code >= 0
+    np.minimum.at(lowest, clip[known], code[known])
+    np.maximum.at(highest, clip[known], code[known])
+    agreed = lowest == highest
+    return classified(np.where(agreed, highest, 0), mean / count[:, None], agreed, classes=classes)

@@ -24,6 +24,7 @@ Evidence = Classified | Detected | Rated | Located
 E = TypeVar("E", Classified, Detected, Rated, Located)
 DEFAULTS = {
     "expression": ("top1", "uar", "macro_f1"),
+    "clip": ("clip_top1", "clip_uar", "clip_macro_f1"),
     "compound": ("compound_top1", "compound_uar", "compound_macro_f1"),
     "mental_state": ("mental_state_top1", "mental_state_uar", "mental_state_macro_f1"),
     "au": ("au_f1", "au_acc_mean", "au_trivial_acc"),
@@ -101,6 +102,7 @@ METRICS: dict[str, Metric] = {
     )),
     **_metrics("compound", Classified, _named(composites.abaw_ce, composites.emotionet_expr)),
     **_of_task("compound", accuracy.top1, accuracy.uar, f1.macro_f1),
+    **_of_task("clip", accuracy.top1, accuracy.uar, f1.macro_f1),
     **_of_task("mental_state", accuracy.top1, accuracy.uar, f1.macro_f1),
     **_metrics("au", Detected, _named(
         au_f1, au_accuracy.au_acc_cells, au_accuracy.au_acc_mean, au_accuracy.au_trivial_acc, au_accuracy.emotionet_au,

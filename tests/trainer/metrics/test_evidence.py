@@ -22,7 +22,7 @@ AUS = AU_SPACES["affwild2_12"]
 
 def _nothing(task: str) -> Evidence:
     match task:
-        case "expression" | "compound" | "mental_state":
+        case "expression" | "compound" | "mental_state" | "clip":
             return classified(np.full(4, -1), np.zeros(4, int), np.zeros(4, bool), classes=CLASSES)
         case "au":
             return detected(np.full((4, 12), 999), np.full((4, 12), np.nan), np.zeros((4, 12), bool), aus=AUS)

@@ -31,7 +31,7 @@ def _rows(task: str, seed: int, fill: float = math.nan) -> Evidence:
     """Random rows of a task in which about a third of the cells is masked and holds `fill`."""
     draw = np.random.default_rng(seed)
     count = 12
-    if task in ("expression", "compound", "mental_state"):
+    if task in ("expression", "compound", "mental_state", "clip"):
         mask, truth = draw.random(count) < 0.7, draw.integers(0, 7, count).astype(float)
         return classified(np.where(mask, truth, fill), draw.random((count, 7)), mask, classes=CLASSES)
     if task == "au":
