@@ -87,8 +87,8 @@ def roles(lake: Lake, dataset: str, protocol: str, *, task: str = "all", fold: i
     folds = sorted(set(table["fold"].drop_null().unique().to_pylist()))
     if (fold is None) != (not folds) or (fold is not None and fold not in folds):
         raise ProtocolError(
-            f"protocol {protocol} of {dataset}: fold {fold}",
-            expected=f"one of the folds {folds}" if folds else "no fold: this protocol has none",
+            f"protocol {protocol} of {dataset}: {'no fold was named' if fold is None else f'fold {fold}'}",
+            expected=f"one of its folds: {', '.join(map(str, folds))}" if folds else "no fold: this protocol has none",
         )
     own = pc.equal(table["task"], task) if task != "all" else pa.array([True] * table.num_rows)
     here = pc.or_kleene(pc.is_null(table["fold"]), pc.equal(table["fold"], fold if fold is not None else -1))

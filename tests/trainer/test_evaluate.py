@@ -235,7 +235,7 @@ def test_a_fold_of_a_protocol_is_scored(lake: Lake, run: Run) -> None:
         step.write("protocols", "two", folds, LayerFacts(truth=["human"]), ["samples"])
     (found,) = evaluate(run, lake, protocol="two", fold=1).datasets
     assert (found.fold, found.samples) == (1, 10)
-    with pytest.raises(ProtocolError, match="one of the folds"):
+    with pytest.raises(ProtocolError, match=r"no fold was named\s+expected: one of its folds: 0, 1"):
         evaluate(run, lake, protocol="two")
 
 
