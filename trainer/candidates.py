@@ -15,45 +15,51 @@ from trainer.run import Run
 
 
 def candidates(
-    lake: Lake, dataset: str, runs: Sequence[Run], asked: Sequence[str] = (), *, transductive: bool = False
+    lake: Lake, dataset: str, reporting: Sequence[tuple[Run, str]], *, transductive: bool = False
 ) -> tuple[pa.Table, int]:
     """sample_id and pixel_hash of every face that may be labelled, sorted; and how many have a reported role.
 
     Args:
-        asked: Protocols whose reported roles count; by default each run's own.
+        reporting: Runs with the protocols that say what is reported, see `reporting_protocols`.
         transductive: Those with reported roles may be labelled too.
 
     Raises:
-        ProtocolError: No protocol says which samples are reported, or a folded one without a fold.
-        UnknownNameError: No such protocol.
+        ProtocolError: A folded protocol without a fold.
     """
     samples = lake.read(dataset, "samples", ["sample_id", "face_status"])
     face = pc.fill_null(pc.not_equal(samples["face_status"], "not_a_face"), True)
     who = identity(lake, dataset).select(["sample_id", "pixel_hash"]).sort_by("sample_id")
     who = who.filter(pc.is_in(who["sample_id"], value_set=samples.filter(face)["sample_id"].combine_chunks()))
-    named = [(run, name) for run in runs for name in _protocols(lake, dataset, run, asked, transductive)]
-    scored = [_reported(lake, dataset, run, name) for run, name in named]
+    scored = [_reported(lake, dataset, run, name) for run, name in reporting]
     held = pc.is_in(who["sample_id"], value_set=pa.concat_arrays([pa.array([], pa.string()), *scored]))
     count = int(pc.sum(held).as_py() or 0)
     return who if transductive else who.filter(pc.invert(held)), count
 
 
-def _protocols(lake: Lake, dataset: str, run: Run, asked: Sequence[str], transductive: bool) -> list[str]:
-    """The protocols that say what is reported: those asked for, the run's, or else every one of the dataset."""
+def reporting_protocols(
+    lake: Lake, dataset: str, runs: Sequence[Run], asked: Sequence[str] = (), *, transductive: bool = False
+) -> list[tuple[Run, str]]:
+    """The protocols that say what is reported: those asked for, each run's own, or else every one of the dataset.
+
+    Raises:
+        ProtocolError: None says it, and samples with reported roles are not to be labelled.
+        UnknownNameError: No such protocol.
+    """
     known = [layer.name for layer in lake.layers(dataset) if layer.kind == "protocols"]
-    if asked:
-        for name in asked:
-            if name not in known:
-                raise UnknownNameError(f"protocol of {dataset}", name, known)
-        return list(asked)
-    own = run.recipe.protocol_of(dataset)
-    chosen = [own] if own in known else known
-    if not chosen and not transductive:
+    for name in asked:
+        if name not in known:
+            raise UnknownNameError(f"protocol of {dataset}", name, known)
+    if not (asked or known or transductive):
         raise ProtocolError(
             f"{dataset} has no protocol, so it is not known which of its samples will be reported",
             then=f"affect folds {dataset} --name NAME ..., or --allow-transductive to label all of it",
         )
-    return chosen
+    return [(run, name) for run in runs for name in asked or _own(run, dataset, known)]
+
+
+def _own(run: Run, dataset: str, known: list[str]) -> list[str]:
+    own = run.recipe.protocol_of(dataset)
+    return [own] if own in known else known
 
 
 def _reported(lake: Lake, dataset: str, run: Run, protocol: str) -> pa.Array:

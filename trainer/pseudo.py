@@ -21,7 +21,7 @@ from manifests.layer import LayerFacts
 from manifests.query import manifest_table
 from manifests.vocabulary import au_column
 from trainer.calibrate import Calibration
-from trainer.candidates import candidates
+from trainer.candidates import candidates, reporting_protocols
 from trainer.fine_tuning import teachers_of
 from trainer.kept import TEACHABLE
 from trainer.pictures import Pictures
@@ -61,7 +61,9 @@ def pseudo_label(
     fingerprints = lake.fingerprints(dataset)
     store = _store(lake, dataset, runs)
     others = known_layers(lake, dataset, request.sources, source)
-    faces, reported = candidates(lake, dataset, runs, request.protocols, transductive=request.transductive)
+    free = request.transductive
+    reporting = reporting_protocols(lake, dataset, runs, request.protocols, transductive=free)
+    faces, reported = candidates(lake, dataset, reporting, transductive=free)
     pictures = Pictures.of(faces, store)
     fresh = sum(teacher.make(pictures, shard=request.shard, cluster=cluster, progress=progress) for teacher in teachers)
     if request.shard is not None:
@@ -74,11 +76,12 @@ def pseudo_label(
     known = _known(lake, dataset, pictures.ids, _aus(runs), [layer.name for layer in others])
     labelled = dict.fromkeys(tasks, 0)
     facts = _facts(runs, dataset, request, calibrations)
-    keys = ["samples", store.layer.key, *(layer.key for layer in others)]
+    held = [] if free else [f"protocols/{name}" for _, name in reporting]
+    keys = ["samples", store.layer.key, *(layer.key for layer in others), *held]
     with lake.publish(dataset, command=facts.command) as step:
         tables = _labels(_predicted(teachers, calibrations, tasks, pictures), known, rule, labelled)
         step.write("labels", source, tables, facts, {key: fingerprints[key] for key in keys})
-    return PseudoSummary(dataset, source, len(pictures), fresh, labelled, reported, transductive=request.transductive)
+    return PseudoSummary(dataset, source, len(pictures), fresh, labelled, reported, transductive=free)
 
 
 def _predicted(

@@ -149,11 +149,22 @@ def test_the_layer_names_its_teacher_and_goes_stale_with_the_labels_it_filled_ar
     assert teacher["weights"] == hashlib.sha256((run.path / WEIGHTS).read_bytes()).hexdigest()
     assert teacher["validation"]["uar"] > 0
     assert "transductive" not in layer.facts.extra
-    assert set(layer.facts.parents) == {"samples", "crops/resize32", "labels/human"}
+    assert set(layer.facts.parents) == {"samples", "crops/resize32", "labels/human", "protocols/official"}
     with lake.publish("toy", command="test") as step:
         human = lake.read("toy", "labels/human")
         step.write("labels", "human", human, LayerFacts(fingerprint="other"), ["samples"])
     assert lake.layer("toy", "labels/teacher-toy").stale
+
+
+def test_the_layer_goes_stale_with_the_protocol_that_held_samples_back(lake: Lake, run: Run) -> None:
+    label(run, lake)
+    label(run, lake, transductive=True, name="all")
+    with lake.publish("toy", command="test") as step:
+        roles = lake.read("toy", "protocols/official")
+        facts = LayerFacts(fingerprint="redrawn", truth=["human"])
+        step.write("protocols", "official", roles.slice(1), facts, ["samples"])
+    assert lake.layer("toy", "labels/teacher-toy").stale
+    assert not lake.layer("toy", "labels/teacher-all").stale
 
 
 def test_reported_samples_are_labelled_only_when_asked_and_the_layer_says_so(lake: Lake, run: Run) -> None:
