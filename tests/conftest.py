@@ -11,6 +11,10 @@ from hypothesis import settings
 
 from manifests.lake import Lake
 
+# Tests run beside each other, one per core: threads of a small network would spin while they wait for each other, and
+# made two seconds a minute. Set before anything imports torch, and for the processes that tests start.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # How long one example takes is the machine's business: a busy one would fail a rule that holds.
 settings.register_profile("affectdata", deadline=None)
 settings.load_profile("affectdata")

@@ -101,17 +101,6 @@ class Toy:
         return lake
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _one_thread() -> Iterator[None]:
-    """The networks here are so small that more threads only wait for each other."""
-    import torch
-
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 FIGURES = {"trainer.figures.draw_curves": draw_curves, "trainer.evaluate.draw_confusion": draw_confusion}
 
 
