@@ -28,7 +28,7 @@ from trainer.run import FACTS, RECIPE, SAMPLES, WEIGHTS, Run
 from trainer.transductive import Taught, seen_by_teachers
 
 from .conftest import MakeRecipe, Toy
-from .test_multitask_recipes import SMALL
+from .thin import SMALL
 
 CPU = Machine("cpu")
 SIZE = (32, 32)
