@@ -20,6 +20,7 @@ from __future__ import annotations
 import argparse
 import os
 import statistics
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +29,9 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 
+import timm
 import torch
+from safetensors.torch import save_file
 from torch import Tensor
 
 from affectdata.faces.alignments import alignment
@@ -37,15 +40,15 @@ from trainer.learner import Learner
 from trainer.network import network_for
 from trainer.recipe import Recipe, load, names
 from trainer.schedule import Length
-from trainer.targets import AuTarget, Batch, ClassTarget, LandmarkTarget, Targets, VaTarget
+from trainer.targets import AuTarget, Batch, ClassTarget, IntensityTarget, LandmarkTarget, Targets, VaTarget
 
 PAPERS = {
-    "sjmt": ("single-task", ("sjmt", "classical", "single-task")),
+    "sjmt": ("single-task", ("sjmt", "classical", "single-")),
     "facebehaviornet": ("facebehaviornet-expr", ("facebehaviornet",)),
     "subtle": ("subtle-single", ("subtle",)),
     "cmcnn": ("basedcnn-fer", ("cmcnn", "cross-stitch", "hps", "ps-mcnn", "basedcnn")),
     "f3r": ("f3r-teacher-expr", ("f3r",)),
-    "none": ("", ("demo", "ferplus", "multitask")),
+    "none": ("", ("demo", "ferplus", "multitask", "au-intensity")),
 }
 """Paper -> its single-task recipe (none: the recipe itself, cut down to its first task), how its recipes begin."""
 FITTED = "cmcnn100_sym"
@@ -67,19 +70,27 @@ def base_of(recipe: Recipe, single: str) -> Recipe:
     base = load(single) if single else recipe
     _, *others = base.tasks.names
     backbone = recipe.backbone.model_dump(mode="json")
-    changes: dict[str, object] = {"backbone": backbone, "alignment": recipe.alignment, "input": {}}
+    hidden = backbone["kwargs"].get("hidden")
+    if isinstance(hidden, dict):  # widths by task: those of the other tasks say nothing of this one
+        own = {task: widths for task, widths in hidden.items() if task in base.tasks.names}
+        backbone["kwargs"]["hidden"] = own or base.backbone.kwargs["hidden"]
+    changes: dict[str, object] = {"backbone": backbone, "alignment": recipe.alignment}
+    if base.backbone.in_chans != recipe.backbone.in_chans:
+        changes["input"] = {}  # means and deviations per channel
     changes |= {f"tasks.{task}": None for task in others}
     if others:
         changes |= {"train.sampler": "pooled", "train.sets": [], "couplings": []}
     return base.replace(changes)
 
 
-def untrained(recipe: Recipe) -> Recipe:
-    """The recipe with random first weights: nothing is downloaded."""
-    kwargs = {name: value for name, value in recipe.backbone.kwargs.items() if name != "pretrained"}
-    if "frozen" in kwargs:  # what is frozen is trained weights; it stays frozen, whatever it holds
-        kwargs["pretrained"] = False
-    return recipe.replace({"backbone.pretrained": False, "backbone.kwargs": kwargs})
+def untrained(recipe: Recipe, folder: Path) -> Recipe:
+    """The recipe with random first weights, so that nothing is downloaded; trunks that freeze some read them there."""
+    kwargs = dict(recipe.backbone.kwargs)
+    if "trunk" in kwargs:
+        kwargs["pretrained"] = str(folder / "trunk.safetensors")
+        save_file(timm.create_model(kwargs["trunk"]).state_dict(), kwargs["pretrained"])
+    changes: dict[str, object] = {"backbone.pretrained": False, "backbone.kwargs": kwargs}
+    return recipe.replace(changes | ({"start": None} if recipe.start else {}))
 
 
 def crop_size(recipe: Recipe) -> tuple[int, int]:
@@ -111,7 +122,7 @@ def batches(recipe: Recipe, size: int) -> Iterator[Batch]:
 
 def labels(recipe: Recipe, rows: dict[str, Tensor], random: torch.Generator) -> Targets:
     """Random labels for the rows that a task has; the others are unknown."""
-    found: dict[str, ClassTarget | VaTarget | AuTarget | LandmarkTarget] = {}
+    found: dict[str, ClassTarget | VaTarget | AuTarget | IntensityTarget | LandmarkTarget] = {}
     height, width = crop_size(recipe)
     for task, known in rows.items():
         size, weight = len(known), torch.ones(len(known))
@@ -123,6 +134,11 @@ def labels(recipe: Recipe, rows: dict[str, Tensor], random: torch.Generator) -> 
             shape = (size, len(recipe.tasks.au.aus))
             present = torch.randint(0, 2, shape, generator=random).float()
             found[task] = AuTarget(torch.where(known[:, None], present, -1.0), torch.ones(shape))
+        elif task == "au_intensity":
+            assert recipe.tasks.au_intensity is not None
+            shape = (size, len(recipe.tasks.au_intensity.aus))
+            values = torch.randint(0, 6, shape, generator=random).float()
+            found[task] = IntensityTarget(torch.where(known[:, None], values, torch.nan), torch.ones(shape))
         elif task == "landmarks":
             points = torch.rand(size, 68, 2, generator=random) * torch.tensor([width - 1.0, height - 1.0])
             found[task] = LandmarkTarget(torch.where(known[:, None, None], points, torch.nan), weight)
@@ -175,7 +191,8 @@ def cost(recipe: Recipe, size: int, steps: int, device: str) -> Cost:
 def measure(recipe: Recipe, size: int, steps: int, device: str, answer: Connection) -> None:
     """What the process of one side does: send its cost, or why it has none."""
     try:
-        answer.send(cost(recipe, size, steps, device))
+        with tempfile.TemporaryDirectory() as folder:
+            answer.send(cost(untrained(recipe, Path(folder)), size, steps, device))
     except (AffectError, RuntimeError) as error:
         answer.send(" ".join(str(error).split()))
 
@@ -185,7 +202,7 @@ def measured(recipe: Recipe, size: int, steps: int, device: str) -> Cost | str:
     # This process has imported everything and computed nothing, so that a fork is whole and begins at once.
     context = get_context("fork")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=measure, args=(untrained(recipe), size, steps, device, theirs))
+    process = context.Process(target=measure, args=(recipe, size, steps, device, theirs))
     process.start()
     theirs.close()
     try:
