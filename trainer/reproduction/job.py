@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from manifests.errors import RunError
 from trainer.metrics.registry import metric
 from trainer.recipe import Recipe, load
-from trainer.reproduction.study import SEEDS, Experiment, Row, Step, Study, filled
+from trainer.reproduction.study import SEEDS, Row, Step, Study, filled
 from trainer.reproduction.workshop import Workshop
 from trainer.run import FACTS, Run
 from trainer.scoring import split_name
@@ -57,6 +57,11 @@ class Job:
     def name(self) -> str:
         """Name of the run."""
         return self.folder.name
+
+    @property
+    def own(self) -> tuple[str, ...]:
+        """Datasets that it trains on."""
+        return tuple(d.name for d in self.wanted.datasets)
 
     @property
     def begun(self) -> bool:
@@ -135,33 +140,23 @@ def with_needs(study: Study, row: Row, order: list[Row]) -> None:
 
 
 def _of_row(study: Study, row: Row, seed: int, workshop: Workshop, asked: Asked) -> Iterator[Job]:
+    given = workshop.given(seed=str(seed))
+    made = []
     for key, experiment in row.runs.items():
         parts = [study.paper, row.name, *([key] if len(row.runs) > 1 else []), str(seed)]
-        given = workshop.given(seed=str(seed))
-        changes = {**study.set, **row.set, **experiment.set}
-        changes = {name: filled(value, given) for name, value in changes.items()}
+        base = load(experiment.recipe)
+        changes = filled({**study.set, **row.set, **experiment.set}, given)
         changes |= {**asked.changes, "train.seed": seed}
-        yield _job(study, row, experiment, changes, (seed, workshop.runs / "-".join(parts), given))
+        before = tuple(step.model_copy(update=filled(step.model_dump(), given)) for step in experiment.before)
+        made.append(Job(row, seed, workshop.runs / "-".join(parts), base, base.replace(changes), changes, before, ()))
+    owned = {name for job in made for name in job.own}
+    for job in made:
+        yield replace(job, scored=(*job.own, *_foreign(study, job.wanted, owned)))
 
 
-def _job(
-    study: Study,
-    row: Row,
-    experiment: Experiment,
-    changes: Mapping[str, object],
-    where: tuple[int, Path, dict[str, str]],
-) -> Job:
-    seed, folder, given = where
-    base = load(experiment.recipe)
-    wanted = base.replace(changes)
-    before = tuple(step.model_copy(update=filled(step.model_dump(), given)) for step in experiment.before)
-    own = [d.name for d in wanted.datasets]
-    scored = dict.fromkeys(column.dataset for column in study.columns)
-    foreign = [name for name in scored if name not in own and _column_fits(study, name, wanted)]
-    return Job(row, seed, folder, base, wanted, changes, before, (*own, *foreign))
-
-
-def _column_fits(study: Study, dataset: str, recipe: Recipe) -> bool:
-    """Whether a column on that dataset asks for a task that the recipe has."""
-    tasks = {metric(split_name(c.metric)[0]).task for c in study.columns if c.dataset == dataset}
-    return bool(tasks & set(recipe.tasks.names))
+def _foreign(study: Study, recipe: Recipe, owned: set[str]) -> list[str]:
+    """Datasets of columns on which no run of the row was trained, where they ask for a task that the recipe has."""
+    asked: dict[str, set[str]] = {}
+    for column in study.columns:
+        asked.setdefault(column.dataset, set()).add(metric(split_name(column.metric)[0]).task)
+    return [name for name, tasks in asked.items() if name not in owned and tasks & set(recipe.tasks.names)]

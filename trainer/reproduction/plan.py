@@ -98,7 +98,6 @@ def _training(job: Job, workshop: Workshop) -> list[str]:
 
 
 def _scoring(job: Job, workshop: Workshop) -> list[str]:
-    own = {d.name for d in job.wanted.datasets}
-    named = [part for name in job.scored for part in ("-d", name)] if set(job.scored) - own else []
+    named = [part for name in job.scored for part in ("-d", name)] if job.scored != job.own else []
     place = ["--runs", str(workshop.runs), "--device", workshop.device]
     return ["evaluate", job.name, *named, *place, "--resamples", "0"]

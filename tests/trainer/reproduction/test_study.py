@@ -56,6 +56,20 @@ def _numbers(line: str) -> list[float]:
     return [float(number) for number in re.findall(r"\d+(?:\.\d+)?", line)]
 
 
+def test_a_column_is_scored_by_the_run_of_its_dataset_and_by_others_only_where_a_row_has_none() -> None:
+    study = load_study("sjmt", "fer")
+    workshop = Workshop(Path("x"), {"fer2013": "/p"})
+    scored = {job.name: job.scored for job in jobs(study, workshop, Asked((1,)))}
+    assert scored["sjmt-single-r32-fer2013-1"] == ("fer2013",)
+    assert scored["sjmt-single-r32-ferplus-1"] == ("ferplus",)
+    assert scored["sjmt-sjmt-r32-1"] == ("fer2013", "ferplus")
+    alone = study.model_copy(
+        update={"rows": tuple(row.model_copy(update={"runs": dict([*row.runs.items()][:1])}) for row in study.rows)}
+    )
+    scored = {job.name: job.scored for job in jobs(alone, workshop, Asked((1,)))}
+    assert scored["sjmt-single-r32-1"] == ("fer2013", "ferplus")
+
+
 TREE = {
     "paper": "p",
     "data": "synthetic",
