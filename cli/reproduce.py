@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.examples import with_examples
-from cli.printing import Grid, Json, note, say, show
+from cli.printing import Grid, note, say, show
 from cli.training import Resamples, changed_fields
 from manifests.errors import AffectError
 
@@ -71,15 +71,16 @@ def reproduce(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the commands that are missing; run none.")] = False,
     table_only: Annotated[bool, typer.Option("--table", help="Train nothing: the table of what is there.")] = False,
     resamples: Resamples = None,
-    as_json: Json = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the table as one JSON object.")] = False,
     markdown: Annotated[
         Path | None, typer.Option("--markdown", metavar="FILE", help="Also write the table as a Markdown page.")
     ] = None,
 ) -> None:
     """Train and score the rows of a paper's table, and print ours beside the printed numbers.
 
-    Every step is another command (--dry-run shows them). What is finished is kept: the same command goes on where it
-    stopped, and more --seeds or rows add runs to those that are there.
+    Every step is another command (--dry-run shows them). What is finished is
+    kept: the same command goes on where it stopped, and more --seeds or rows
+    add runs to those that are there.
 
     The table says where our order differs from the printed one, and how the runs differ from the paper's.
     """

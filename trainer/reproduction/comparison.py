@@ -74,14 +74,6 @@ class Comparison:
     notes: tuple[str, ...]
 
 
-@dataclass(frozen=True)
-class Scored:
-    """A finished and scored run with the predictions of one dataset."""
-
-    job: Job
-    table: pa.Table
-
-
 def compare(
     study: Study, planned: Sequence[Job], lake: Lake, seeds: Sequence[int], *, resamples: int = RESAMPLES
 ) -> Comparison:
@@ -89,7 +81,8 @@ def compare(
 
     The interval of a mean draws, `resamples` times, whole people (videos, duplicate groups) of the scored samples and,
     of n > 1 seeds, n - 1 of them with replacement, so that it holds what another test set and another start would
-    change; n - 1 because n draws of so few seeds are too narrow (Hesterberg 2015, sec. 3). Differences of two methods
+    change; n - 1 because n draws of so few seeds are too narrow (Hesterberg 2015, What teachers should know
+    about the bootstrap). Differences of two methods
     draw the same people and seeds for both.
 
     Args:
