@@ -13,8 +13,8 @@ from trainer.evidence import scorer
 from trainer.metrics.registry import DEFAULTS
 from trainer.predictions import Predictions, to_table
 from trainer.scoring import score
-from trainer.settings import AuTask, ExpressionTask, LandmarksTask, Tasks, VaTask
 from trainer.targets import AuTarget, ClassTarget, LandmarkTarget, Targets, VaTarget
+from trainer.tasks import AuTask, ExpressionTask, LandmarksTask, Tasks, VaTask
 
 TASKS = Tasks(
     expression=ExpressionTask(space="expr8-contempt"), va=VaTask(), au=AuTask(set="fbn17"), landmarks=LandmarksTask()

@@ -192,8 +192,9 @@ def _reading(comparison: Comparison) -> Lines:
     seeds = ", ".join(map(str, comparison.seeds))
     drawn = next((b for b in comparison.blocks if b.cells), None)
     unit = "samples" if drawn is None else drawn.unit
-    several = "seeds and " if len(comparison.seeds) > 1 else ""
-    yield f"ours: mean over seeds {seeds}; in brackets 95 % over draws of {several}whole {unit}"
+    most = max((len(cell.values) for block in comparison.blocks for cell in block.cells.values()), default=0)
+    several = "seeds and " if most > 1 else ""
+    yield f"ours: mean over the seeds that are there, of {seeds}; in brackets 95 % over draws of {several}whole {unit}"
     yield "printed numbers are of the paper's own data and sizes: compare orders and signs, not values"
     if comparison.changed:
         yield f"differs from the paper's recipe in every run: {_words(comparison.changed)}"
