@@ -15,7 +15,7 @@ from manifests.vocabulary import au_column
 from trainer.metrics.classified import classified
 from trainer.metrics.detected import Detected, detected
 from trainer.metrics.located import located
-from trainer.metrics.rated import rated
+from trainer.metrics.rated import INTENSITY_RANGE, rated
 from trainer.metrics.registry import Evidence, metric
 from trainer.metrics.result import MetricInputError
 from trainer.metrics.uncertainty import Statistic
@@ -71,6 +71,7 @@ def evidence_in(table: pa.Table, task: str, classes: Sequence[str] = ()) -> Evid
     makers: dict[str, Callable[[], Evidence | None]] = {
         "va": lambda: _va(table),
         "au": lambda: _au(table),
+        "au_intensity": lambda: _au_intensity(table),
         "landmarks": lambda: _landmarks(table),
     }
     return makers[task]() if task in makers else _classes(table, task, classes) if task in _CLASSES else None
@@ -112,6 +113,16 @@ def _au(table: pa.Table) -> Evidence | None:
     if not aus:
         return None
     return detected(np.nan_to_num(truth) >= 0.5, np.nan_to_num(said), ~np.isnan(truth) & ~np.isnan(said), aus=aus)
+
+
+def _au_intensity(table: pa.Table) -> Evidence | None:
+    names = [au_column(au, "intensity") for au in voc.AUS]
+    names = [name for name in names if f"{name}_predicted" in table.column_names]
+    if not names:
+        return None
+    truth, said = (np.stack([_floats(table[f"{name}{end}"]) for name in names], 1) for end in ("", "_predicted"))
+    known = ~np.isnan(truth) & ~np.isnan(said)
+    return rated(np.nan_to_num(truth), np.nan_to_num(said), known, axes=names, scale=INTENSITY_RANGE)
 
 
 def _landmarks(table: pa.Table) -> Evidence | None:

@@ -13,14 +13,18 @@ from trainer.evidence import scorer
 from trainer.metrics.registry import DEFAULTS
 from trainer.predictions import Predictions, to_table
 from trainer.scoring import score
-from trainer.targets import AuTarget, ClassTarget, LandmarkTarget, Targets, VaTarget
-from trainer.tasks import AuTask, ExpressionTask, LandmarksTask, Tasks, VaTask
+from trainer.targets import AuTarget, ClassTarget, IntensityTarget, LandmarkTarget, Targets, VaTarget
+from trainer.tasks import AuIntensityTask, AuTask, ExpressionTask, LandmarksTask, Tasks, VaTask
 
 TASKS = Tasks(
-    expression=ExpressionTask(space="expr8-contempt"), va=VaTask(), au=AuTask(set="fbn17"), landmarks=LandmarksTask()
+    expression=ExpressionTask(space="expr8-contempt"),
+    va=VaTask(),
+    au=AuTask(set="fbn17"),
+    au_intensity=AuIntensityTask(set="disfa12"),
+    landmarks=LandmarksTask(),
 )
 COUNT = 60
-ASKED = ["top1[expr7]", "au_f1[disfa8]", "abaw2_va", "au_acc_cells", "nme_ip", "uar_zero"]
+ASKED = ["top1[expr7]", "au_f1[disfa8]", "abaw2_va", "au_acc_cells", "nme_ip"]
 
 
 def some() -> tuple[Predictions, Targets]:
@@ -33,11 +37,13 @@ def some() -> tuple[Predictions, Targets]:
         expression=(np.exp(logits) / np.exp(logits).sum(1, keepdims=True)).astype(np.float32),
         va=draw.uniform(-1, 1, (COUNT, 2)).astype(np.float32),
         au=draw.random((COUNT, 17)).astype(np.float32),
+        au_intensity=draw.uniform(0, 5, (COUNT, 12)).astype(np.float32),
         landmarks=(points + draw.normal(size=points.shape)).astype(np.float32),
     )
     code = np.where(unknown[0], -1, draw.integers(0, 8, COUNT))
     va = np.where(unknown[1][:, None], np.nan, draw.uniform(-1, 1, (COUNT, 2))).astype(np.float32)
     au = np.where(draw.random((COUNT, 17)) < 0.2, -1, draw.integers(0, 2, (COUNT, 17))).astype(np.float32)
+    strength = np.where(draw.random((COUNT, 12)) < 0.2, np.nan, draw.integers(0, 6, (COUNT, 12))).astype(np.float32)
     marks = np.where(unknown[2][:, None, None], np.nan, points).astype(np.float32)
     ones = torch.ones(COUNT)
     truth = Targets(
@@ -45,6 +51,7 @@ def some() -> tuple[Predictions, Targets]:
         VaTarget(torch.from_numpy(va), ones),
         AuTarget(torch.from_numpy(au), torch.ones((COUNT, 17))),
         LandmarkTarget(torch.from_numpy(marks), ones),
+        au_intensity=IntensityTarget(torch.from_numpy(strength), torch.ones((COUNT, 12))),
     )
     return predictions, truth
 
