@@ -1,7 +1,8 @@
 """Calibration of a run's probabilities: temperatures and AU cuts, fitted where the run chose its epoch.
 
 Temperature scaling (Guo et al. 2017): logits / T with one T per task, chosen by likelihood. Nothing of a reported
-role enters. The error after is cross-fitted: each half of the samples is scored with the temperature of the other.
+role enters. The error after is cross-fitted: each half is scored with the temperature of the other, and people, videos
+and copies lie in one half. A temperature that does not raise the likelihood of the other half is not used.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import torch
 
 from manifests.errors import RunError
 from manifests.lake import Lake
-from manifests.protocols import truth_sources
+from manifests.protocols import identity, truth_sources, units
 from trainer.data import Samples, open_stores, scored_samples
 from trainer.metrics.detected import SCANNED
 from trainer.predictions import Floats, Predictions
@@ -43,7 +44,7 @@ class TaskCalibration:
     """One task's temperature, and the expected calibration error before and after.
 
     Args:
-        temperature: Logits are divided by it; above 1 the run was too sure.
+        temperature: Logits are divided by it; above 1 the run was too sure. 1 where none helps unseen samples.
         cells: Labelled samples (expression) or cells (AU) that it was fitted on.
         before: Expected calibration error of the run's own probabilities, 0 to 1; NaN without cells.
         after: The same with the temperature of the other half of the samples.
@@ -81,6 +82,11 @@ class Calibration:
         for task, one in self.tasks.items():
             if one.cells < LEAST:
                 yield f"{task}: {one.cells} labelled selection cells, fewer than {LEAST}: not calibrated"
+            elif one.temperature == 1:
+                yield (
+                    f"{task}: no temperature on {one.cells:,} cells makes unseen ones likelier: not calibrated, "
+                    f"expected calibration error {one.before:.4f}"
+                )
             else:
                 yield (
                     f"{task}: temperature {one.temperature:.3f} on {one.cells:,} cells, expected calibration error "
@@ -102,15 +108,18 @@ def calibrate(run: Run, lake: Lake, predict: Callable[[Samples], Predictions]) -
     Raises:
         RunError: The lake no longer has these samples.
     """
-    found = [selection_samples(run, lake, choice.name) for choice in run.recipe.datasets]
-    parts = [(samples, predict(samples)) for samples in found if len(samples)]
+    found = {choice.name: selection_samples(run, lake, choice.name) for choice in run.recipe.datasets}
+    found = {dataset: samples for dataset, samples in found.items() if len(samples)}
+    parts = [(samples, predict(samples)) for samples in found.values()]
     if not parts:
         raise RunError(
             f"run {run.name} cannot be calibrated: none of the samples that chose its epoch is in the lake",
             then="ingest and align its datasets again, or --no-calibration",
         )
     tasks, cuts = {}, {}
-    halves = np.concatenate([samples.keys.numpy() & 1 for samples, _ in parts]).astype(bool)
+    halves = np.concatenate(
+        [halves_of(lake, dataset, samples.ids, samples.keys.numpy()) for dataset, samples in found.items()]
+    )
     if run.recipe.tasks.expression:
         probs = np.concatenate([_known(p.expression) for _, p in parts])
         code = np.concatenate([s.targets.expression.code.numpy() for s, _ in parts if s.targets.expression])
@@ -147,6 +156,23 @@ def selection_samples(run: Run, lake: Lake, dataset: str) -> Samples:
     truth = truth_sources(lake, dataset, run.recipe.protocol_of(dataset))
     stores = open_stores(lake, [dataset], run.recipe.alignment)
     return scored_samples(run.recipe, lake, dataset, part, truth, (0, stores))[0]
+
+
+def halves_of(
+    lake: Lake, dataset: str, ids: npt.NDArray[np.object_], keys: npt.NDArray[np.int64]
+) -> npt.NDArray[np.bool_]:
+    """A half for each sample, bool [N]: all of a person or video in one, and the same in every order.
+
+    Args:
+        ids: sample_id [N].
+        keys: A hash of each, int64 [N].
+    """
+    table = identity(lake, dataset)
+    at = pc.index_in(pa.array(ids, pa.string()), value_set=table["sample_id"].combine_chunks())
+    _, unit = units(table.take(at))
+    first = np.full(len(ids), np.iinfo(np.int64).max)
+    np.minimum.at(first, unit, keys)
+    return (first[unit] & 1).astype(bool)
 
 
 def _pairs(seen: pa.Table) -> tuple[list[str], list[str]]:
@@ -192,20 +218,16 @@ def _fitted(
     error: Callable[[npt.NDArray[np.bool_], float], Floats],
 ) -> TaskCalibration:
     everything = np.ones(count, bool)
+    before = expected_calibration_error(*error(everything, 1.0).T) if count else float("nan")
+    unfitted = TaskCalibration(1.0, count, before, before)
     if count < LEAST or min(half.sum(), (~half).sum()) < LEAST // 4:
-        before = expected_calibration_error(*error(everything, 1.0).T) if count else float("nan")
-        return TaskCalibration(1.0, count, before, before)
-    crossed = np.concatenate(
-        [
-            error(mine, _smallest(lambda t, others=others: loss(others, t)))  # type: ignore[misc]  # bound per half
-            for mine, others in ((half, ~half), (~half, half))
-        ]
-    )
+        return unfitted
+    crossed = [(mine, _smallest(lambda t, mine=mine: loss(~mine, t))) for mine in (half, ~half)]  # type: ignore[misc]  # bound per half
+    if sum(mine.sum() * loss(mine, t) for mine, t in crossed) >= count * loss(everything, 1.0):
+        return unfitted
+    after = np.concatenate([error(mine, t) for mine, t in crossed])
     return TaskCalibration(
-        temperature=_smallest(lambda t: loss(everything, t)),
-        cells=count,
-        before=expected_calibration_error(*error(everything, 1.0).T),
-        after=expected_calibration_error(*crossed.T),
+        _smallest(lambda t: loss(everything, t)), count, before, expected_calibration_error(*after.T)
     )
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from manifests.lake import Lake
 from trainer.calibrate import (
     Calibration,
     TaskCalibration,
@@ -15,6 +17,7 @@ from trainer.calibrate import (
     expected_calibration_error,
     fit_cells,
     fit_classes,
+    halves_of,
     tempered,
     tempered_cells,
 )
@@ -46,6 +49,28 @@ def test_cells_are_calibrated_alike() -> None:
     found = fit_cells(tempered_cells(true, 0.4), present, np.arange(6000) % 2 == 0)
     assert found.temperature == pytest.approx(2.5, rel=0.08)
     assert found.after < 0.03 < found.before
+
+
+def test_a_temperature_that_does_not_help_the_other_half_is_not_used() -> None:
+    sure, sure_code = over_sure(1000, 3.0)
+    shy, shy_code = over_sure(1000, 1 / 3)
+    found = fit_classes(np.concatenate([sure, shy]), np.concatenate([sure_code, shy_code]), np.arange(2000) < 1000)
+    assert found.temperature == 1
+    assert found.after == found.before
+    assert "not calibrated" in next(Calibration({"expression": found}).lines())
+
+
+def test_a_person_lies_in_one_half_in_every_order(lake: Lake) -> None:
+    ids = np.array([f"toy/{number:03d}" for number in range(200)], object)
+    people = [f"person{number // 4}" for number in range(200)]
+    with lake.publish("toy", command="test") as step:
+        step.write("samples", "", pa.table({"sample_id": ids, "dataset": ["toy"] * 200, "subject_id": people}))
+    keys = np.random.default_rng(0).integers(0, 1 << 60, 200)
+    halves = halves_of(lake, "toy", ids, keys)
+    assert all(len(set(halves[first : first + 4])) == 1 for first in range(0, 200, 4))
+    assert 20 < halves.sum() < 180
+    order = np.random.default_rng(1).permutation(200)
+    assert (halves_of(lake, "toy", ids[order], keys[order]) == halves[order]).all()
 
 
 def test_too_few_labels_leave_the_probabilities_alone() -> None:
