@@ -47,7 +47,7 @@ def draw(root: Path, rows: Sequence[Row], folder: Path, fps: float = 25.0) -> in
     Args:
         root: Folder that `path` of the rows is below.
         rows: In the order of the files; frames of a video in order.
-        folder: Where to write, see `check_overlay`; videos become `.mp4`, pictures `.jpg`.
+        folder: Where to write, see `check_overlay`; videos become `.mp4`, pictures `.jpg` (`x.png`: `x.png.jpg`).
         fps: Frames per second of the videos: as many as the rows hold, whatever frames were skipped.
 
     Raises:
@@ -61,10 +61,15 @@ def draw(root: Path, rows: Sequence[Row], folder: Path, fps: float = 25.0) -> in
         target = folder / path
         target.parent.mkdir(parents=True, exist_ok=True)
         if group[0]["frame"] is None:
-            files += _picture(root, path, group[0], target.with_suffix(".jpg"))
+            files += _picture(root, path, group[0], _named(target, ".jpg"))
         else:
-            files += _video(root, path, group, target.with_suffix(".mp4"), fps)
+            files += _video(root, path, group, _named(target, ".mp4"), fps)
     return files
+
+
+def _named(target: Path, suffix: str) -> Path:
+    """The name with a suffix; another one before it stays, so that `x.png` is not drawn over `x.jpg`."""
+    return target if target.suffix.lower() == suffix else target.with_name(target.name + suffix)
 
 
 def annotated(picture: Picture, row: Row) -> Picture:

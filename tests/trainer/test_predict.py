@@ -14,7 +14,7 @@ from manifests.errors import PredictionsError
 from manifests.lake import Lake
 from trainer.evaluate import evaluate
 from trainer.fit import Machine, train
-from trainer.overlay import captions, check_overlay, draw
+from trainer.overlay import _named, captions, check_overlay, draw
 from trainer.predict import Asked, predict_files
 from trainer.predictions_file import PredictionsFile, as_csv
 from trainer.recipe import parse
@@ -91,14 +91,15 @@ def test_a_video_gives_every_frame_or_every_nth_in_order(run: Run, tmp_path: Pat
     assert said(run, tmp_path, asked=Asked(detector="whole", every=3, device="cpu"))["frame"].to_pylist() == [0, 3, 6]
     rows = said(run, tmp_path / "clip.avi").to_pylist()
     assert draw(tmp_path, rows, tmp_path.parent / f"{tmp_path.name}-drawn") == 1
-    drawn = cv2.VideoCapture(str(tmp_path.parent / f"{tmp_path.name}-drawn" / "clip.mp4"))
+    drawn = cv2.VideoCapture(str(tmp_path.parent / f"{tmp_path.name}-drawn" / "clip.avi.mp4"))
     assert int(drawn.get(cv2.CAP_PROP_FRAME_COUNT)) == 7
 
 
 def test_pictures_are_drawn_elsewhere_and_never_beside_the_originals(run: Run, pictures: Path, tmp_path: Path) -> None:
     rows = said(run, pictures).to_pylist()
     assert draw(pictures, rows, tmp_path / "drawn") == len(TEST)
-    assert (tmp_path / "drawn" / "b" / "00081.jpg").exists()
+    assert len(list((tmp_path / "drawn").rglob("*.jpg"))) == len(TEST)
+    assert _named(Path("x.JPG"), ".jpg") == Path("x.JPG") != _named(Path("x.png"), ".jpg") == Path("x.png.jpg")
     with pytest.raises(PredictionsError, match="lies in the folder of the pictures"):
         draw(pictures, rows, pictures)
     assert any(line.startswith("valence") for line in captions(rows[0]))
