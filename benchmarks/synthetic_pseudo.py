@@ -1,6 +1,6 @@
 """The synthetic set with the labels of most training people hidden: what a teacher's labels of them are worth.
 
-    python benchmarks/synthetic_pseudo.py --folder DIR [--seeds 1,12,123,1234,12345] [--epochs 20] [--workers 1]
+    python benchmarks/synthetic_pseudo.py --folder DIR [--seeds 1,12,123,1234,12345] [--epochs 60] [--workers 1]
 
 The study of `ferplus_pseudo.py` where every hidden label is known: valence-arousal (CCC), AUs (F1) and landmarks (NME).
 By the commands' own functions: write the set, ingest, align, hide all labels of 70 % of the people of `train`, train a
@@ -32,7 +32,8 @@ def recipe(epochs: int, width: int) -> Recipe:
     """The multi-task baseline cut to a minute: gray crops of 48 x 48, a narrow stem, `width` channels after it.
 
     Chosen by the scores on `val` of a model on all labels, before any test sample was scored or any student trained:
-    batches of 16 and a narrow stem reached in one minute what batches of 32 and the usual stem did not.
+    batches of 16 and a narrow stem reached in one minute what batches of 32 and the usual stem did not, and 60 epochs
+    learn AUs and landmarks (F1 .72, error .084 on `val`), which 20 hardly begin to.
     """
     channels = [width * factor for factor in (1, 2, 4, 8)]
     return load("multitask-baseline").replace(
@@ -72,7 +73,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--samples", type=int, default=800)
     parser.add_argument("--seeds", default=SEEDS)
-    parser.add_argument("--epochs", type=int, default=20, help="of the model on all labels")
+    parser.add_argument("--epochs", type=int, default=60, help="of the model on all labels")
     parser.add_argument("--width", type=int, default=16)
     parser.add_argument("--hidden", type=float, default=0.7)
     parser.add_argument("--workers", type=int, default=1)
