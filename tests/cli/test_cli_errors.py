@@ -182,7 +182,8 @@ def test_a_list_of_nothing_says_so_beside_the_answer(
 
 def test_ctrl_c_in_a_process_of_its_own_ends_it_with_130(tmp_path: Path) -> None:
     script = (
-        "import sys, time\n"
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background\n"
         "from cli.app import app\n"
         "from cli.errors import run\n"
         "@app.command()\n"
