@@ -241,6 +241,7 @@ def report(found: dict[str, tuple[float, float]]) -> Iterator[str]:
     peer = found["ImageFolder"]
     targets = (
         ("warm beside ImageFolder", warm / peer[0], 80.0),
+        ("warm beside ImageFolder as uint8", warm / found["  as uint8"][0], 80.0),
         ("warm beside memcpy", warm / found["memcpy"][0], 0.5),
         ("cold beside ImageFolder", cold / peer[1], 4.0),
     )
