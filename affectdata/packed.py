@@ -147,7 +147,7 @@ class _Unpacker:
         kind = getattr(import_module(_OURS + module), name)
         if not dataclasses.is_dataclass(kind):
             raise TypeError(f"{name} is no record")
-        return kind(*self._each(fields))  # type: ignore[operator]
+        return kind(*self._each(fields))  # type: ignore[operator]  # a class, as checked
 
     def _array(self, said: Any) -> object:
         kind, shape, place = said

@@ -66,7 +66,7 @@ def published(lake: Lake, dataset: str, root: Path, files: list[str], boxes: NDA
         {"sample_id": [f"{dataset}/{Path(f).stem}" for f in files], "dataset": [dataset] * len(files), "path": files}
     )
     for n, edge in enumerate(("x1", "y1", "x2", "y2") if boxes is not None else ()):
-        table = table.append_column(f"box_{edge}", pa.array(boxes[:, n], pa.float32()))  # type: ignore[index]
+        table = table.append_column(f"box_{edge}", pa.array(boxes[:, n], pa.float32()))  # type: ignore[index]  # no stubs
     with lake.publish(dataset, command="benchmark") as step:
         step.source(root, dataset)
         step.write("samples", "", table)

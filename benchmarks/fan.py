@@ -50,7 +50,7 @@ def drawn(folder: Path, count: int, side: int) -> NDArray[np.float64]:
 def by_library(folder: Path, box: NDArray[np.float64], weights: Path, device: str, modules: int) -> tuple[Any, float]:
     """Points of each picture by its name, and the seconds of the loop over the folder."""
 
-    class Given(library.FaceAlignment):  # type: ignore[misc]
+    class Given(library.FaceAlignment):  # type: ignore[misc]  # untyped
         """Random weights instead of a download."""
 
         def _load_native(self, *_: object) -> torch.nn.Module:

@@ -10,17 +10,14 @@ Valid is scored once, without pictures that are identical to one of Train. Runs 
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
-from hidden_labels import VISIBLE, Setting, compare, epochs_for, hide, report, students, teach
+from hidden_labels import VISIBLE, Setting, parser, study
 
 from affectdata.faces.align import AlignOptions, align
 from affectdata.ingest import ingest
 from manifests.lake import Lake
 from trainer.recipe import Recipe, load
-
-SEEDS = "1,12,123,1234,12345"
 
 
 def recipe(epochs: int, width: int) -> Recipe:
@@ -40,30 +37,15 @@ def recipe(epochs: int, width: int) -> Recipe:
 
 def main() -> None:
     """Run what is not done yet, and report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("path", type=Path)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--seeds", default=SEEDS)
-    parser.add_argument("--epochs", type=int, default=6, help="of the model on all labels")
-    parser.add_argument("--width", type=int, default=16)
-    parser.add_argument("--hidden", type=float, default=0.7)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=1, help="per run")
-    parser.add_argument("--resamples", type=int, default=2000)
-    asked = parser.parse_args()
-    seeds = [int(seed) for seed in asked.seeds.split(",")]
+    options = parser(__doc__, epochs=6)
+    options.add_argument("path", type=Path)
+    asked = options.parse_args()
     truth = "derived-ferplus-majority"
     setting = Setting(asked.folder, "fer2013", truth, "ferplus", "duplicates", asked.hidden, ("expression",))
     lake = Lake(asked.folder / "lake", create=True)
     print(ingest(lake, "fer2013", asked.path).lines()[0], flush=True)
     print(align(lake, "fer2013", alignment="resize48", options=AlignOptions(gray=True)).lines()[0], flush=True)
-    print("\n".join(hide(setting, seed=0)), flush=True)
-    chosen = recipe(asked.epochs, asked.width)
-    first = chosen.replace({"train.seed": 0, "train.epochs": epochs_for(setting, chosen)["scarce"]})
-    teacher = teach(setting, first, asked.threads)
-    students(setting, chosen, seeds, asked.workers, asked.threads)
-    found = compare(setting, seeds, "val", asked.resamples)
-    report({"teacher": teacher, "students": found}, asked.folder / "results.json")
+    study(setting, recipe(asked.epochs, asked.width), "val", asked)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ A finished run is not done again, an interrupted one goes on: run the command ag
 
 from __future__ import annotations
 
+import argparse
 import json
 import math
 import multiprocessing
@@ -43,6 +44,7 @@ from trainer.teacher import Teacher
 from trainer.teaching import Request
 
 VISIBLE = "visible"
+SEEDS = "1,12,123,1234,12345"
 KINDS = ("scarce", "pseudo", "full")
 TEACHER, RAW = "teacher", "raw"
 BINS = 10
@@ -303,3 +305,28 @@ def report(found: dict[str, object], file: Path) -> None:
     for what, (value, low, high) in students["differences"].items():
         print(f"  {what}: {value:+.4f} [{low:+.4f}, {high:+.4f}]")
     print(f"everything: {file}")
+
+
+def parser(about: str | None, epochs: int) -> argparse.ArgumentParser:
+    """The options of every such study; `epochs` of the model on all labels by default."""
+    found = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
+    found.add_argument("--folder", type=Path, required=True)
+    found.add_argument("--seeds", default=SEEDS)
+    found.add_argument("--epochs", type=int, default=epochs, help="of the model on all labels")
+    found.add_argument("--width", type=int, default=16)
+    found.add_argument("--hidden", type=float, default=0.7)
+    found.add_argument("--workers", type=int, default=1)
+    found.add_argument("--threads", type=int, default=1, help="per run")
+    found.add_argument("--resamples", type=int, default=2000)
+    return found
+
+
+def study(setting: Setting, chosen: Recipe, role: str, asked: argparse.Namespace) -> None:
+    """Hide labels, teach, train the students that are missing, score them on `role`, and report."""
+    print("\n".join(hide(setting, seed=0)), flush=True)
+    seeds = [int(seed) for seed in asked.seeds.split(",")]
+    first = chosen.replace({"train.seed": 0, "train.epochs": epochs_for(setting, chosen)["scarce"]})
+    teacher = teach(setting, first, asked.threads)
+    students(setting, chosen, seeds, asked.workers, asked.threads)
+    found = compare(setting, seeds, role, asked.resamples)
+    report({"teacher": teacher, "students": found}, asked.folder / "results.json")

@@ -12,10 +12,7 @@ again. Painted faces: nothing here is a figure about people.
 
 from __future__ import annotations
 
-import argparse
-from pathlib import Path
-
-from hidden_labels import VISIBLE, Setting, compare, epochs_for, hide, report, students, teach
+from hidden_labels import VISIBLE, Setting, parser, study
 
 from affectdata.faces.align import AlignOptions, align
 from affectdata.ingest import ingest
@@ -23,7 +20,6 @@ from affectdata.synthetic import write_twin
 from manifests.lake import Lake
 from trainer.recipe import Recipe, load
 
-SEEDS = "1,12,123,1234,12345"
 TASKS = ("va", "au", "landmarks")
 ALIGNMENT = "resize48"
 
@@ -56,7 +52,7 @@ def recipe(epochs: int, width: int) -> Recipe:
 
 
 def prepared(setting: Setting, samples: int) -> None:
-    """The lake with the set, its crops, and the labels hidden."""
+    """The lake with the set and its crops."""
     data = setting.folder / "data"
     if not (data / "annotations.csv").exists():
         write_twin("synthetic", data, samples=samples, seed=1)
@@ -64,31 +60,16 @@ def prepared(setting: Setting, samples: int) -> None:
     # Three pictures are broken on purpose.
     print(ingest(lake, setting.dataset, data, max_rejects=1.0).lines()[0], flush=True)
     print(align(lake, setting.dataset, alignment=ALIGNMENT, options=AlignOptions(gray=True)).lines()[0], flush=True)
-    print("\n".join(hide(setting, seed=0)), flush=True)
 
 
 def main() -> None:
     """Run what is not done yet, and report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--folder", type=Path, required=True)
-    parser.add_argument("--samples", type=int, default=800)
-    parser.add_argument("--seeds", default=SEEDS)
-    parser.add_argument("--epochs", type=int, default=60, help="of the model on all labels")
-    parser.add_argument("--width", type=int, default=16)
-    parser.add_argument("--hidden", type=float, default=0.7)
-    parser.add_argument("--workers", type=int, default=1)
-    parser.add_argument("--threads", type=int, default=1, help="per run")
-    parser.add_argument("--resamples", type=int, default=2000)
-    asked = parser.parse_args()
-    seeds = [int(seed) for seed in asked.seeds.split(",")]
+    options = parser(__doc__, epochs=60)
+    options.add_argument("--samples", type=int, default=800)
+    asked = options.parse_args()
     setting = Setting(asked.folder, "synthetic", "human", "official", "subject", asked.hidden, TASKS)
     prepared(setting, asked.samples)
-    chosen = recipe(asked.epochs, asked.width)
-    first = chosen.replace({"train.seed": 0, "train.epochs": epochs_for(setting, chosen)["scarce"]})
-    teacher = teach(setting, first, asked.threads)
-    students(setting, chosen, seeds, asked.workers, asked.threads)
-    found = compare(setting, seeds, "test", asked.resamples)
-    report({"teacher": teacher, "students": found}, asked.folder / "results.json")
+    study(setting, recipe(asked.epochs, asked.width), "test", asked)
 
 
 if __name__ == "__main__":

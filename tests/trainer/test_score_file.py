@@ -36,7 +36,7 @@ def predicted(**changes: object) -> pd.DataFrame:
 
 def scored(lake: Lake, frame: pd.DataFrame, path: Path, **how: object) -> dict[str, float]:
     frame.to_csv(path, index=False)
-    (found,) = score_file(path, lake, "toy", "official", resamples=0, **how).datasets  # type: ignore[arg-type]
+    (found,) = score_file(path, lake, "toy", "official", resamples=0, **how).datasets  # type: ignore[arg-type]  # any option
     return {r.name: r.value for r in found.results}
 
 
@@ -147,7 +147,7 @@ def test_a_row_of_nothing_is_no_prediction(toy: Lake, file: Path) -> None:
 )
 def test_what_is_no_prediction_is_refused_with_a_word(toy: Lake, file: Path, change: object, message: str) -> None:
     with pytest.raises(Exception, match=message) as caught:
-        scored(toy, change(predicted()), file)  # type: ignore[operator]
+        scored(toy, change(predicted()), file)  # type: ignore[operator]  # callable
     assert type(caught.value).__name__ in ("PredictionsError", "MetricInputError")
 
 

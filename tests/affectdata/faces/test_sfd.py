@@ -78,14 +78,14 @@ def test_pictures_of_several_sizes_keep_their_order(ours: Sfd) -> None:
         assert found.face.points is None
 
 
-def test_a_shrunk_picture_gives_boxes_of_the_full_one(network: Path, ours: Sfd) -> None:  # noqa: ARG001
+def test_a_shrunk_picture_gives_boxes_of_the_full_one(network: Path, ours: Sfd) -> None:  # noqa: ARG001 - sets the weights
     small = pictures(1)[0]
     large = cv2.resize(small, (64, 80), interpolation=cv2.INTER_NEAREST)
     shrunk = Sfd(replace(LIBRARY, max_side=40)).find(large, Hint())
     assert (shrunk.face.box + 0.5) / 2 - 0.5 == pytest.approx(ours.find(small, Hint()).face.box, abs=1e-3)
 
 
-def test_where_nothing_is_sure_enough_there_is_no_face(network: Path) -> None:  # noqa: ARG001
+def test_where_nothing_is_sure_enough_there_is_no_face(network: Path) -> None:  # noqa: ARG001 - sets the weights
     assert Sfd(replace(LIBRARY, score=1.0)).find(pictures(1)[0], Hint()).status == "no-face"
 
 

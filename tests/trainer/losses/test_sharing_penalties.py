@@ -61,7 +61,7 @@ def bench(network: TaskNetwork) -> Bench:
 @pytest.mark.parametrize("norm", STRENGTH)
 def test_only_the_convolutions_of_the_main_path_get_a_trace_norm_gradient(norm: str) -> None:
     network = separate()
-    coupling = TraceNorm(bench(network), TraceNormOptions(norm=norm))  # type: ignore[arg-type]
+    coupling = TraceNorm(bench(network), TraceNormOptions(norm=norm))  # type: ignore[arg-type]  # any name
     coupling(step_of(network)).loss.backward()
     grown = {name for name, p in network.named_parameters() if p.grad is not None and bool(p.grad.any())}
     convolutions = {
@@ -192,7 +192,7 @@ def test_each_domain_is_the_rows_of_a_task_as_its_own_network_sees_them(done: fl
     features = torch.cat([features_of(step.outputs, task)[step.rows[task]] for task in ("expression", "landmarks")])
     truth = torch.arange(2).repeat_interleave(EACH)
     torch.testing.assert_close(term.loss, functional.cross_entropy(coupling.classifier(features), truth))
-    assert int(term.count) == 2 * EACH  # type: ignore[arg-type]
+    assert int(term.count) == 2 * EACH  # type: ignore[arg-type]  # has a count
     term.loss.backward()
     reached = [p.grad.abs().sum() for p in network.backbones.parameters() if p.grad is not None]
     assert (torch.stack(reached).sum() > 0) == (done > 0)

@@ -110,7 +110,7 @@ class _AllOnes(nn.Module):
 
 def exchange(channel: float, spatial: float) -> CoAttentionExchange:
     unit = CoAttentionExchange(20, CmcnnOptions(fixed=(channel, spatial)))
-    unit.channel, unit.spatial = _AllOnes(), _AllOnes()  # type: ignore[assignment]
+    unit.channel, unit.spatial = _AllOnes(), _AllOnes()  # type: ignore[assignment]  # stand-ins
     return unit
 
 
@@ -156,7 +156,7 @@ def test_the_blocks_of_ps_mcnn_read_what_their_neighbours_give() -> None:
 
 def test_ps_mcnn_joins_two_vectors_of_2000_for_each_task() -> None:
     with torch.device("meta"):
-        network = PsMcnn(paper_parts(), None)  # type: ignore[arg-type]
+        network = PsMcnn(paper_parts(), None)  # type: ignore[arg-type]  # it takes no options
     assert network.heads["landmarks"].rest[-1].in_features == 4000
     assert network.heads["expression"].rest[0][0].in_features == 4000
     assert network.shared_first[1].weight.shape == (2000, 36_864)
@@ -164,4 +164,4 @@ def test_ps_mcnn_joins_two_vectors_of_2000_for_each_task() -> None:
 
 def test_ps_mcnn_refuses_another_backbone() -> None:
     with pytest.raises(RecipeError, match="backbone basedcnn"):
-        PsMcnn(Parts(BackboneSpec("test_resnet"), HEADS, (3, 32, 32)), None)  # type: ignore[arg-type]
+        PsMcnn(Parts(BackboneSpec("test_resnet"), HEADS, (3, 32, 32)), None)  # type: ignore[arg-type]  # it takes no options

@@ -166,7 +166,7 @@ def test_points_come_in_pixels_and_features_per_task(scheme: str) -> None:
 def test_what_each_task_has_of_its_own_sees_its_own_rows_alone() -> None:
     network = built("hps-resnet")
     rows = {"expression": torch.arange(FACES) < 10, "landmarks": torch.arange(FACES) >= 10}
-    network.shared.eval()  # type: ignore[operator]
+    network.shared.eval()  # type: ignore[operator]  # Module's attributes
     before = network(pictures(), rows)
     changed = pictures()
     changed[:10] += 1
@@ -204,7 +204,7 @@ def test_stitches_start_at_nine_to_one_and_the_identity_keeps_tasks_apart() -> N
     first, second = torch.ones(1, 3, 2, 2), torch.zeros(1, 3, 2, 2)
     torch.testing.assert_close(unit([first, second])[1], torch.full((1, 3, 2, 2), 0.1))
     stitched = built("cross-stitch-resnet")
-    for stitch in stitched.units:  # type: ignore[union-attr]
+    for stitch in stitched.units:  # type: ignore[union-attr]  # Module's attributes
         stitch.share.data.copy_(torch.eye(2)[..., None].expand_as(stitch.share))
     alone = Separate(parts(RESNET)).eval()(pictures())
     together = stitched.eval()(pictures())
@@ -213,7 +213,7 @@ def test_stitches_start_at_nine_to_one_and_the_identity_keeps_tasks_apart() -> N
 
 def test_units_follow_every_block_and_the_first_fully_connected_layer() -> None:
     on_dcnn, on_resnet = built("cross-stitch"), built("cross-stitch-resnet")
-    assert len(on_dcnn.units) == 6  # type: ignore[arg-type]
+    assert len(on_dcnn.units) == 6  # type: ignore[arg-type]  # Module's attributes
     assert on_dcnn.vector_unit is not None
-    assert len(on_resnet.units) == 4  # type: ignore[arg-type]
+    assert len(on_resnet.units) == 4  # type: ignore[arg-type]  # Module's attributes
     assert on_resnet.vector_unit is None
