@@ -100,9 +100,12 @@ class Learner(L.LightningModule):  # type: ignore[misc]  # lightning ships no ty
         batch.
         """
         step = self._step(batch, epoch)
-        losses = {task: loss(*self._compared(task, step)) for task, loss in self.losses.items()}
+        with torch.autocast(
+            batch.dataset.device.type, enabled=False
+        ):  # in bfloat16 1 - 1e-6 is 1, and its log(1 - q) inf
+            losses = {task: loss(*self._compared(task, step)) for task, loss in self.losses.items()}
+            terms = {name: self._term(name, step, epoch) for name in self.couplings}
         counts = [step.labels[task].mask.sum() for task in losses]
-        terms = {name: self._term(name, step, epoch) for name in self.couplings}
         for name, term in terms.items():
             losses[name] = term.loss
             counts.append(torch.ones_like(term.loss) if term.count is None else term.count)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -11,6 +12,7 @@ from manifests.errors import RecipeError, UnknownNameError
 from trainer.data import Samples, labelled
 from trainer.recipe import Recipe
 from trainer.sampling import Order, Pooled, Quotas, Share, Stream, Turns, class_weights
+from trainer.targets import Targets
 
 
 def order_for(recipe: Recipe, samples: Samples, share: Share | None = None) -> Order:
@@ -46,6 +48,34 @@ def order_for(recipe: Recipe, samples: Samples, share: Share | None = None) -> O
         case "dataset_balanced":
             weights = class_weights(samples.dataset)
     return Pooled(len(samples), train.batch, train.seed, share, weights)
+
+
+def check_supply(order: Order, targets: Targets, minimum: Mapping[str, int]) -> list[str]:
+    """Lines about tasks whose loss gets too few labelled rows in some batches of the first epoch, or in all.
+
+    Args:
+        order: One process's; a batch is its part of the global one.
+        targets: Labels of the training samples.
+        minimum: Task -> labelled rows that its loss needs in a batch.
+
+    Raises:
+        RecipeError: No batch has as many as a loss needs: the task would never be learned, and nothing would say so.
+    """
+    lines = []
+    for task, least in minimum.items():
+        rows = labelled(targets, task).numpy()
+        found = np.array([rows[batch].sum() for batch in order.batches(0)])
+        enough = int((found >= least).sum())
+        if not enough and least > 1:
+            raise RecipeError(
+                f"the loss of {task} needs {least} labelled rows in a batch",
+                found=f"{found.max()} at most, in {len(found)} batches",
+                expected=f"train.batch about {math.ceil(least / max(1, found.max()))} times as large",
+                then=f"raise train.batch (or train.quota), or lower tasks.{task}.options.minimum",
+            )
+        if enough < len(found) and (least > 1 or not enough):
+            lines.append(f"{task}: {enough} of {len(found)} batches have the {least} labelled rows that its loss needs")
+    return lines
 
 
 def _streams(recipe: Recipe, samples: Samples, names: Sequence[str]) -> tuple[Stream, ...]:

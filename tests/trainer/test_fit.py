@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -24,6 +26,7 @@ from trainer.evaluate import evaluate
 from trainer.fit import Machine, train
 from trainer.learner import Learner
 from trainer.loader import hold_in_memory
+from trainer.losses import distribution_matching
 from trainer.network import network_for
 from trainer.networks.backbone import BackboneSpec, build_backbone
 from trainer.optimizer import optimizer_for
@@ -249,6 +252,34 @@ def test_every_way_to_optimise_works(toy: Lake, recipe: MakeRecipe, run_dir: Pat
     assert torch.isfinite(torch.tensor(run.metrics["loss"].iloc[0]))
 
 
+def test_batches_too_small_for_a_loss_are_counted(lake: Lake, recipe: MakeRecipe, run_dir: Path) -> None:
+    half = Toy()
+    for axis in ("valence", "arousal"):
+        half.labels["human"][axis][::2] = [None] * (half.count // 2)
+    said: list[str] = []
+    va = {"loss": "ccc", "options": {"minimum": 8}}
+    small = recipe(tasks__va=va, train__batch=16, train__epochs=1)
+    train(small, half.publish(lake), run_dir, machine=CPU, say=said.append)
+    counted = [re.match(r"va: (\d) of 4 batches have the 8 labelled rows", line) for line in said]
+    assert [int(found[1]) for found in counted if found] in ([1], [2], [3]), said
+
+
+def test_losses_and_couplings_do_not_round_in_bfloat16(toy: Lake, recipe: MakeRecipe, run_dir: Path) -> None:
+    coupling = {"name": "distribution_matching", "options": {"gradient": "symmetric"}}
+    sure = recipe(train={"epochs": 1, "precision": "bf16-mixed", "lr": 0.001, "batch": 16}, couplings=[coupling])
+    inside: list[torch.dtype] = []
+    implied = distribution_matching.implied_aus
+
+    def looked_at(*given: Any, **options: Any) -> torch.Tensor:
+        inside.append((q := implied(*given, **options)).dtype)
+        return q
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(distribution_matching, "implied_aus", looked_at)
+        train(sure, toy, run_dir, machine=CPU, say=quiet)
+    assert set(inside) == {torch.float32}
+
+
 def test_balanced_classes_need_classes(toy: Lake, recipe: MakeRecipe, run_dir: Path) -> None:
     train(recipe(train__epochs=1, train__sampler="class_balanced"), toy, run_dir, machine=CPU, say=quiet)
     chosen = recipe(tasks={"va": {}}, selection={"metrics": ["p_va"]}, train__sampler="class_balanced")
@@ -265,6 +296,7 @@ def test_balanced_classes_need_classes(toy: Lake, recipe: MakeRecipe, run_dir: P
         ({"tasks__va__loss": "cccc"}, "did you mean ccc"),
         ({"backbone__name": "resnet1000"}, "unknown backbone"),
         ({"train__precision": "16-mixed"}, "CPU"),
+        ({"tasks__va__options": {"minimum": 17}, "train__batch": 16}, "va needs 17 labelled rows in a batch"),
     ],
 )
 def test_parts_that_do_not_fit_are_refused_before_the_first_batch(

@@ -60,10 +60,12 @@ class MaskedLoss(nn.Module):
     Attributes:
         name: Registry name.
         fits: Kinds of head output the loss is made for (`trainer.networks.heads.HeadSpec.kind`).
+        minimum: Labelled rows in a batch below which it is 0.
     """
 
     name: ClassVar[str]
     fits: ClassVar[frozenset[str]]
+    minimum: int = 1
 
     def forward(self, output: Tensor, labels: Labels) -> Tensor:
         raise NotImplementedError
