@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     ("affect reproduce sjmt --dry-run", "the commands that it would run"),
     ("affect reproduce sjmt --only sjmt-r32 --only single-r32", "two rows of its table"),
     ("affect reproduce sjmt --seeds 1,12 --steps 100", "smaller; the table says so"),
-    ("affect reproduce f3r --data fer --with fer2013=/data/fer2013plus", ""),
+    ("affect reproduce f3r --data fer --small --with fer2013=/data/fer2013plus", "on a CPU"),
     ("affect reproduce sjmt --table --markdown sjmt.md", "train nothing, write the page"),
 )
 def reproduce(
@@ -50,6 +50,9 @@ def reproduce(
         str | None,
         typer.Option("--seeds", metavar="LIST", help="One run each.", show_default="1,12,123,1234,12345"),
     ] = None,
+    small: Annotated[
+        bool, typer.Option("--small", help="The size for a CPU, of a study whose size is for a GPU.")
+    ] = False,
     epochs: Annotated[
         int | None, typer.Option("--epochs", metavar="N", min=1, help="Of every run.", show_default="the study's")
     ] = None,
@@ -95,6 +98,8 @@ def reproduce(
     if paper is None:
         raise typer.BadParameter("name a paper, or --list them")
     study = load_study(paper, data)
+    if small:
+        study = study.smaller()
     wanted: dict[str, object] = {} if epochs is None else {"train.epochs": epochs, "train.steps": None}
     wanted |= {} if steps is None else {"train.steps": steps}
     wanted |= changed_fields(changes or [])

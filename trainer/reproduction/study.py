@@ -13,7 +13,7 @@ from typing import Any
 import yaml
 from pydantic import Field, ValidationError, model_validator
 
-from manifests.errors import UnknownNameError
+from manifests.errors import AffectError, UnknownNameError
 from trainer.settings import Part
 from trainer.validation import refusal
 
@@ -88,6 +88,17 @@ class Row(Part):
     """Rows whose runs must be there first."""
     printed: dict[str, float] = Field(default={})
     """Column of the paper -> number."""
+    small: dict[str, Any] = Field(default={})
+    """Fields that are changed in all of its recipes where the study is made small."""
+
+
+class Small(Part):
+    """The size of a study that two CPU cores can run."""
+
+    prepare: tuple[Step, ...] = ()
+    """What it needs in the lake besides."""
+    set: dict[str, Any]
+    """Fields that are changed in every recipe, over those of study, row and run."""
 
 
 class Study(Part):
@@ -108,6 +119,8 @@ class Study(Part):
     """What fills the lake, in order."""
     set: dict[str, Any] = Field(default={})
     """Fields that are changed in every recipe: the data, and sizes."""
+    small: Small | None = None
+    """Its size for a CPU; none: it has one size."""
     printed: dict[str, PrintedColumn]
     columns: tuple[Column, ...] = Field(min_length=1)
     rows: tuple[Row, ...] = Field(min_length=1)
@@ -125,6 +138,21 @@ class Study(Part):
             raise ValueError("; ".join(wrong))
         return self
 
+    def smaller(self) -> Study:
+        """This study at its size for a CPU.
+
+        Raises:
+            AffectError: It has one size.
+        """
+        if self.small is None:
+            raise AffectError(
+                f"{self.paper} on {self.data} has one size, which is for a CPU",
+                then="leave --small out, or give --steps",
+            )
+        rows = tuple(row.model_copy(update={"runs": _smaller(row, self.small)}) for row in self.rows)
+        prepare = (*self.prepare, *self.small.prepare)
+        return self.model_copy(update={"rows": rows, "prepare": prepare, "small": None})
+
     def row(self, name: str) -> Row:
         """A row by its name.
 
@@ -135,6 +163,11 @@ class Study(Part):
             if row.name == name:
                 return row
         raise UnknownNameError(f"row of {self.paper} on {self.data}", name, [row.name for row in self.rows])
+
+
+def _smaller(row: Row, small: Small) -> dict[str, Experiment]:
+    more = {**small.set, **row.small}
+    return {key: run.model_copy(update={"set": {**run.set, **more}}) for key, run in row.runs.items()}
 
 
 def studies() -> list[tuple[str, str]]:

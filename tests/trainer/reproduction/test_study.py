@@ -30,6 +30,25 @@ def test_every_run_of_a_study_is_a_recipe_that_fits(paper: str, data: str) -> No
     assert "{runs}" not in text
 
 
+@pytest.mark.parametrize("paper", sorted({paper for paper, data in ALL if data == "fer"}))
+def test_a_study_of_real_faces_has_a_size_for_a_cpu_with_a_smaller_network_in_every_run(paper: str) -> None:
+    study = load_study(paper, "fer")
+    small = study.smaller()
+    assert small.small is None
+    workshop = Workshop(Path("x"), dict.fromkeys(study.paths, "/p"))
+    whole, less = (jobs(one, workshop, Asked((1,))) for one in (study, small))
+    layers = {step.makes for step in small.prepare}
+    for job, little in zip(whole, less, strict=True):
+        assert (job.name, job.base) == (little.name, little.base)
+        assert job.wanted.backbone != little.wanted.backbone
+        assert {f"{name}/crops/{little.wanted.alignment}" for name in little.own} <= layers
+
+
+def test_a_study_of_one_size_is_not_made_smaller() -> None:
+    with pytest.raises(AffectError, match="one size"):
+        load_study("sjmt", "synthetic").smaller()
+
+
 @pytest.mark.parametrize(("paper", "data"), ALL)
 def test_every_printed_number_stands_in_its_row_of_the_paper(paper: str, data: str, shared: Path) -> None:
     study = load_study(paper, data)
