@@ -124,8 +124,8 @@ def train(
         facts = _facts(recipe, lake, prepared, network, machine)
         facts = replace(facts, weights=reports[0].facts if reports else {}, **_inherited(recipe, lake, parent, facts))
         trainer, learner, keeper = _trainer(recipe, run_dir, prepared, network, machine, say)
-        mine = order_for(recipe, prepared.train, Share(world=machine.devices * machine.nodes))
-        before += check_supply(mine, prepared.train.targets, {t: loss.minimum for t, loss in learner.losses.items()})
+        mine = Share(world=machine.devices * machine.nodes)
+        before += check_supply(order_for(recipe, prepared.train, mine), prepared.train.targets, learner.losses)
         if trainer.is_global_zero:
             start(run_dir, recipe, facts, resume=resume)
             before += _write_samples(run_dir, recipe, prepared, parent)

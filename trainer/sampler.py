@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+from torch import nn
 
 from manifests.errors import RecipeError, UnknownNameError
 from trainer.data import Samples, labelled
+from trainer.losses.masked import MaskedLoss
 from trainer.recipe import Recipe
 from trainer.sampling import Order, Pooled, Quotas, Share, Stream, Turns, class_weights
 from trainer.targets import Targets
@@ -50,19 +52,20 @@ def order_for(recipe: Recipe, samples: Samples, share: Share | None = None) -> O
     return Pooled(len(samples), train.batch, train.seed, share, weights)
 
 
-def check_supply(order: Order, targets: Targets, minimum: Mapping[str, int]) -> list[str]:
+def check_supply(order: Order, targets: Targets, losses: nn.ModuleDict) -> list[str]:
     """Lines about tasks whose loss gets too few labelled rows in some batches of the first epoch, or in all.
 
     Args:
         order: One process's; a batch is its part of the global one.
         targets: Labels of the training samples.
-        minimum: Task -> labelled rows that its loss needs in a batch.
+        losses: Task -> a `MaskedLoss`.
 
     Raises:
         RecipeError: No batch has as many as a loss needs: the task would never be learned, and nothing would say so.
     """
     lines = []
-    for task, least in minimum.items():
+    least_of = {task: loss.minimum for task, loss in losses.items() if isinstance(loss, MaskedLoss)}
+    for task, least in least_of.items():
         rows = labelled(targets, task).numpy()
         found = np.array([rows[batch].sum() for batch in order.batches(0)])
         enough = int((found >= least).sum())
