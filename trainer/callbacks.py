@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -251,6 +252,7 @@ class Screen(L.Callback):  # type: ignore[misc]  # as above
         if trainer.is_global_zero:
             row = self.keeper.rows[-1]
             primary = [names[0] for task, names in DEFAULTS.items() if f"loss_{task}" in row]
+            primary = [name for name in primary if not math.isnan(row[name])]  # no truth among the selection samples
             names = dict.fromkeys(("loss", *pl_module.recipe.selection.metrics, *primary))
             shown = " ".join(f"{name} {row[name]:.3f}" for name in names)
             star = " *" if self.keeper.best_epoch == trainer.current_epoch else ""

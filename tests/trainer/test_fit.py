@@ -264,6 +264,21 @@ def test_batches_too_small_for_a_loss_are_counted(lake: Lake, recipe: MakeRecipe
     assert [int(found[1]) for found in counted if found] in ([1], [2], [3]), said
 
 
+def test_the_line_of_an_epoch_leaves_out_what_the_selection_samples_have_no_truth_for(
+    lake: Lake, recipe: MakeRecipe, run_dir: Path
+) -> None:
+    unseen = Toy()
+    points = unseen.labels["human"]["landmarks"]
+    unseen.labels["human"]["landmarks"] = [
+        p if r == "train" else None for p, r in zip(points, unseen.role, strict=True)
+    ]
+    said: list[str] = []
+    train(recipe(train__epochs=1), unseen.publish(lake), run_dir, machine=CPU, say=said.append)
+    [line] = [line for line in said if line.startswith("epoch")]
+    assert "p_va" in line
+    assert "nme" not in line
+
+
 def test_losses_and_couplings_do_not_round_in_bfloat16(toy: Lake, recipe: MakeRecipe, run_dir: Path) -> None:
     coupling = {"name": "distribution_matching", "options": {"gradient": "symmetric"}}
     sure = recipe(train={"epochs": 1, "precision": "bf16-mixed", "lr": 0.001, "batch": 16}, couplings=[coupling])
