@@ -1,6 +1,7 @@
 """The set of our own that the demo trains on: painted faces labelled for expression, affect, AUs and landmarks.
 
 How to get it: `affect demo` writes it, and so does `affectdata.synthetic.write_twin("synthetic", root, ...)`.
+Its variant `dim` is a second visual domain: other people by the same rules, in other light and by another camera.
 Nothing in it is a photograph, and no number measured on it says anything about people.
 """
 
@@ -42,7 +43,11 @@ CARD = Card(
     licence="Apache-2.0, as this project",
     citation="none: not a dataset of people",
     homepage="affectdata/synthetic",
-    access=("affect demo",),
+    access=(
+        "affect demo",
+        'a second visual domain, other people in dim light: affectdata.synthetic.write_twin("synthetic", FOLDER, '
+        'samples=800, seed=2, variant="dim"), then affect ingest synthetic FOLDER --name synthetic-dim',
+    ),
     looked_for=("annotations.csv with columns image, subject, split, expression, valence, arousal, AU1 ...",),
     tree="""annotations.csv
 images/s001/001.png

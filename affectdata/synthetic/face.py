@@ -6,7 +6,7 @@ independently of the others, so that nothing but the face itself tells the label
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
@@ -16,6 +16,7 @@ from affectdata.synthetic.actions import DRAWN_AUS, Acting, acting, draw_acting,
 from affectdata.synthetic.brush import Colour, Picture
 from affectdata.synthetic.head import HAIR_STYLES, HAIRS, IRISES, SKINS, Look, stage
 from affectdata.synthetic.paint import paint_face
+from affectdata.synthetic.scene import PLAIN, Domain, Scene, background, draw_colour, draw_pose, draw_scene, lit
 from affectdata.synthetic.shape import Build, Pose, acted_shape, placed, resting_shape
 from manifests.vocabulary import LANDMARK_MIRROR
 
@@ -33,37 +34,6 @@ class Identity:
     def mirrored(self) -> Identity:
         """The person that the mirror shows."""
         return Identity(self.build.mirrored(), self.look.mirrored())
-
-
-@dataclass(frozen=True)
-class Scene:
-    """Everything around the face: light, background, sensor.
-
-    Attributes:
-        gain: Brightness factor.
-        slope: Change of brightness from the middle to the image's right and lower edge, as a share.
-        tint: Gain of each colour channel.
-        background: Two RGB colours, blended from left to right.
-        texture: Amplitude of the slow blotches, grey levels.
-        noise: Standard deviation of the sensor noise, grey levels.
-        blur: Standard deviation of the optical blur, as a share of the picture's side.
-        grey: Whether the picture has no colour.
-        seed: Seeds texture and noise.
-    """
-
-    gain: float = 1.0
-    slope: tuple[float, float] = (0.0, 0.0)
-    tint: Colour = (1.0, 1.0, 1.0)
-    background: tuple[Colour, Colour] = ((150, 160, 170), (150, 160, 170))
-    texture: float = 0.0
-    noise: float = 0.0
-    blur: float = 0.0
-    grey: bool = False
-    seed: int = 0
-
-    def mirrored(self) -> Scene:
-        """The scene that the mirror shows; texture and noise stay as they are."""
-        return replace(self, slope=(-self.slope[0], self.slope[1]), background=self.background[::-1])
 
 
 @dataclass(frozen=True)
@@ -131,13 +101,13 @@ def render(parameters: Parameters, size: int = 160) -> Face:
     factor = -(-LEAST_CANVAS // size)
     canvas = size * factor
     build = parameters.identity.build
-    picture = _background(parameters.scene, canvas)
+    picture = background(parameters.scene, canvas)
     points = acted_shape(resting_shape(build), parameters.acting)
     on = stage(points, build, parameters.gaze, parameters.pose, canvas)
     paint_face(picture, on, parameters.identity.look, parameters.acting)
     if factor > 1:
         picture = cv2.resize(picture, (size, size), interpolation=cv2.INTER_AREA)
-    picture = _lit(picture, parameters.scene)
+    picture = lit(picture, parameters.scene)
     valence, arousal = valence_arousal(parameters.acting)
     return Face(picture, landmarks_of(parameters, size), parameters.acting, valence, arousal)
 
@@ -147,35 +117,6 @@ def mirrored_landmarks(landmarks: NDArray[np.float32], size: int) -> NDArray[np.
     mirror = landmarks[list(LANDMARK_MIRROR)].copy()
     mirror[:, 0] = size - 1 - mirror[:, 0]
     return mirror
-
-
-def _background(scene: Scene, size: int) -> Picture:
-    left, right = (np.array(colour, np.float32) for colour in scene.background)
-    ramp = np.linspace(0, 1, size, dtype=np.float32)[:, None]
-    row = np.rint(left * (1 - ramp) + right * ramp).astype(np.uint8)
-    return np.repeat(row[None], size, axis=0)
-
-
-def _lit(picture: Picture, scene: Scene) -> Picture:
-    """Light, texture, blur and noise over the painted picture."""
-    size = len(picture)
-    rng = np.random.default_rng(scene.seed)
-    if scene.blur > 0:
-        picture = cv2.GaussianBlur(picture, (0, 0), max(0.3, scene.blur * size))
-    axis = np.linspace(-1, 1, size, dtype=np.float32)
-    light = scene.gain * (1 + scene.slope[0] * axis[None, :] + scene.slope[1] * axis[:, None])
-    lit = cv2.multiply(picture, cv2.merge([light * np.float32(gain) for gain in scene.tint]), dtype=cv2.CV_32F)
-    if scene.texture > 0:
-        blotches = rng.normal(0, scene.texture, (9, 9)).astype(np.float32)
-        lit += cv2.merge([cv2.resize(blotches, (size, size), interpolation=cv2.INTER_CUBIC)] * 3)
-    if scene.grey:
-        lit = cv2.cvtColor(cv2.cvtColor(lit, cv2.COLOR_RGB2GRAY), cv2.COLOR_GRAY2RGB)
-    # A grey picture has one noise for all channels, as a grey sensor has.
-    noise = rng.standard_normal((size, size, 1 if scene.grey else 3), np.float32) * np.float32(scene.noise)
-    if scene.grey:
-        noise = cv2.merge([noise] * 3)
-    exposed: Picture = cv2.add(lit, noise, dtype=cv2.CV_8U)
-    return exposed
 
 
 def draw_identity(rng: np.random.Generator) -> Identity:
@@ -212,51 +153,26 @@ def draw_identity(rng: np.random.Generator) -> Identity:
         brow_thickness=around(1.0, 0.15),
         age=float(rng.uniform(0, 1)),
         glasses=bool(rng.random() < 0.1),
-        shirt=_colour(rng),
+        shirt=draw_colour(rng),
     )
     return Identity(build, look)
 
 
-def draw_pose(rng: np.random.Generator) -> Pose:
-    """One head pose at random: small roll and yaw, the whole face inside the picture."""
-    return Pose(
-        roll=float(np.clip(rng.normal(0, 6), -15, 15)),
-        yaw=float(np.clip(rng.normal(0, 8), -18, 18)),
-        scale=float(rng.uniform(0.19, 0.245)),
-        dx=float(rng.uniform(-0.06, 0.06)),
-        dy=float(rng.uniform(-0.04, 0.03)),
-    )
-
-
-def draw_scene(rng: np.random.Generator) -> Scene:
-    """One light, background and sensor at random."""
-    return Scene(
-        gain=float(rng.uniform(0.75, 1.12)),
-        slope=(float(rng.uniform(-0.25, 0.25)), float(rng.uniform(-0.15, 0.15))),
-        tint=tuple(rng.uniform(0.93, 1.05, 3).tolist()),
-        background=(_colour(rng), _colour(rng)),
-        texture=float(rng.uniform(0, 5)),
-        noise=float(rng.uniform(1, 6)),
-        blur=float(rng.uniform(0, 0.005)),
-        grey=bool(rng.random() < 0.15),
-        seed=int(rng.integers(2**63)),
-    )
-
-
 def draw_parameters(
-    rng: np.random.Generator, category: str | None = None, identity: Identity | None = None
+    rng: np.random.Generator, category: str | None = None, identity: Identity | None = None, domain: Domain = PLAIN
 ) -> Parameters:
     """Everything of one picture at random; label, person, pose and scene are drawn independently.
 
     Args:
         category: A name of `COMPOUNDS`; None draws neutral or a basic expression.
         identity: The person; None draws one.
+        domain: Where the picture is taken.
     """
     return Parameters(
         acting=draw_acting(rng, category),
         identity=identity if identity is not None else draw_identity(rng),
-        pose=draw_pose(rng),
-        scene=draw_scene(rng),
+        pose=draw_pose(rng, domain),
+        scene=draw_scene(rng, domain),
         gaze=(float(rng.normal(0, 0.02)), float(rng.normal(0, 0.01))),
     )
 
@@ -267,8 +183,3 @@ def _pick(rng: np.random.Generator, colours: tuple[Colour, ...], spread: float) 
     low = int(place)
     mix = np.array(colours[low]) * (1 - (place - low)) + np.array(colours[low + 1]) * (place - low)
     return tuple(np.clip(mix + rng.normal(0, spread, 3), 8, 255).tolist())
-
-
-def _colour(rng: np.random.Generator) -> Colour:
-    grey = rng.uniform(30, 225)
-    return tuple(np.clip(grey + rng.normal(0, 30, 3), 5, 250).tolist())

@@ -13,6 +13,9 @@ Every tenth row misses one group of labels (quirks of a real set): valence-arous
 or landmarks in turn. The last three rows are broken: a truncated picture, a picture that is missing, and a row
 without any label. The seventeen AUs are acted through Du et al. 2014 and valence-arousal follows a synthetic rule
 (`affectdata.synthetic.actions`). Protocol `official`: the three splits, exclusive by subject.
+
+The variant `dim` is a second visual domain: other people, d001, d002, ..., built and acted by the same rules, in other
+light and poses and by another camera (`affectdata.synthetic.scene`).
 """
 
 from __future__ import annotations
@@ -26,11 +29,16 @@ from numpy.typing import NDArray
 from affectdata.synthetic.actions import BASIC, DRAWN_AUS
 from affectdata.synthetic.face import Face, draw_identity, draw_parameters, render
 from affectdata.synthetic.files import write_lines, write_picture
+from affectdata.synthetic.scene import DIM, PLAIN
 from affectdata.synthetic.truth import LabelTruth, RejectTruth, SampleTruth, Truth, label_of
 from manifests.vocabulary import EXPRESSIONS
 
 DATASET = "synthetic"
-VARIANTS = ("neutral",)
+DOMAINS = {"neutral": PLAIN, "dim": DIM}
+VARIANTS = tuple(DOMAINS)
+SUBJECTS = {"neutral": "s", "dim": "d"}
+"""Variant -> what the names of its people begin with."""
+
 HEADER = (
     *("image", "subject", "split", "expression", "valence", "arousal"),
     *(f"AU{au}" for au in DRAWN_AUS),
@@ -46,16 +54,21 @@ SPLITS = ("train", "val", "test", "train", "train")
 
 
 def write(root: Path, *, samples: int, seed: int, variant: str = VARIANTS[0]) -> Truth:
-    """Write the set under `root`: `samples` pictures, of which the last three are the broken ones."""
-    rng = np.random.default_rng(seed)
+    """Write the set under `root`: `samples` pictures, of which the last three are the broken ones.
+
+    No variant shows a person of another, whatever their seeds.
+    """
+    number = VARIANTS.index(variant)
+    rng = np.random.default_rng([seed, number] if number else seed)
     people = [draw_identity(rng) for _ in range(max(3, -(-samples // IMAGES_PER_SUBJECT)))]
     categories = rng.permutation(np.arange(samples) % len(BASIC))
     rows, found, rejects = [",".join(HEADER)], [], []
     for index in range(samples):
         person = index % len(people)
-        face = render(draw_parameters(rng, BASIC[categories[index]], people[person]))
+        face = render(draw_parameters(rng, BASIC[categories[index]], people[person], DOMAINS[variant]))
         quirk = {samples - 3: "truncated", samples - 2: "missing", samples - 1: "unlabelled"}.get(index, "")
-        sample = _truth(face, index, person, index // len(people), quirk)
+        subject = f"{SUBJECTS[variant]}{person + 1:03d}"
+        sample = _truth(face, index, (subject, SPLITS[person % len(SPLITS)]), index // len(people), quirk)
         label = sample.label("human")
         path = f"images/{sample.key}.png"
         if quirk != "missing":
@@ -71,14 +84,15 @@ def write(root: Path, *, samples: int, seed: int, variant: str = VARIANTS[0]) ->
     return Truth(DATASET, variant, tuple(found), tuple(rejects))
 
 
-def _truth(face: Face, index: int, person: int, number: int, quirk: str) -> SampleTruth:
-    key = f"s{person + 1:03d}/{number + 1:03d}"
+def _truth(face: Face, index: int, person: tuple[str, str], number: int, quirk: str) -> SampleTruth:
+    subject, split = person
+    key = f"{subject}/{number + 1:03d}"
     labels = () if quirk == "unlabelled" else (_with_gap(label_of(face), index),)
     return SampleTruth(
         key=key,
         path=f"images/{key}.png",
-        split=SPLITS[person % len(SPLITS)],
-        subject=key[:4],
+        split=split,
+        subject=subject,
         labels=labels,
         readable=quirk != "truncated",
     )

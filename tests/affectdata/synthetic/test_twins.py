@@ -296,6 +296,18 @@ def test_pts_files_are_one_based_and_absent_where_the_landmarks_are_unknown(neut
     assert absent == 2
 
 
+def test_the_other_domain_shows_other_people_in_less_light(neutral: tuple[Path, Truth], tmp_path: Path) -> None:
+    root, truth = neutral
+    other = write_twin("synthetic", tmp_path / "dim", samples=60, seed=2, variant="dim")
+    people, strangers = ({sample.subject for sample in one.samples} for one in (truth, other))
+    assert not people & strangers, "even where both are drawn by one seed"
+    light, dim = (
+        np.mean([cv2.imread(str(path)).mean() for path in sorted((place / "images").glob("*/001.png"))])
+        for place in (root, tmp_path / "dim")
+    )
+    assert dim < 0.9 * light
+
+
 def test_a_subject_lies_in_one_split_and_every_split_has_some(neutral: tuple[Path, Truth]) -> None:
     splits: dict[str | None, set[str | None]] = {}
     for sample in neutral[1].samples:
