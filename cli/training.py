@@ -176,7 +176,7 @@ def _part(annotation: Any) -> type[BaseModel] | None:
     ("affect evaluate demo", "the protocol and role of its recipe"),
     ("affect evaluate runs/mine --protocol five --fold 0 --role test", ""),
     ("affect evaluate fold-0 fold-1 fold-2", "their mean, and the folds scored as one"),
-    ("affect evaluate mine --on sfew --by gender,age", "on a dataset that it was not trained on, by subgroup"),
+    ("affect evaluate mine --on sfew:official --by gender,age", "on a dataset that it was not trained on, by subgroup"),
     ("affect evaluate facebehaviornet --on rafdb --compound rafdb11", "compound expressions, zero-shot"),
 )
 def evaluate(
@@ -204,8 +204,8 @@ def evaluate(
             "--dataset",
             "--on",
             "-d",
-            metavar="NAME",
-            help="Only this dataset, also another than the recipe's; repeatable.",
+            metavar="NAME[:PROTOCOL]",
+            help="Only this dataset, also another than the recipe's, by a protocol of its own; repeatable.",
             show_default="the recipe's",
         ),
     ] = None,

@@ -34,6 +34,7 @@ from trainer.reporting import Asked, asked_metrics, dataset_scores
 from trainer.run import SCORES, WEIGHTS, Run, write_text
 from trainer.scores import WITHOUT_RELATED, DatasetScores, Scores
 from trainer.scoring import score
+from trainer.settings import DatasetChoice
 from trainer.splits import SCORED, Mask, Part, identity_of, roles_of
 from trainer.transductive import Taught, seen_by_teachers
 from trainer.zero_shot import ZeroShot
@@ -62,7 +63,8 @@ def evaluate(
         protocol: Protocol to score under; the run's own by default.
         fold: Fold of a folded protocol; the run's own by default where the protocol is the run's too.
         role: val or test; the role that the run's recipe reports by default.
-        datasets: Which datasets; the recipe's by default, as far as they have samples with that role.
+        datasets: Which datasets; the recipe's by default, as far as they have samples with that role. `NAME:PROTOCOL`
+            scores one by a protocol of its own.
         device: auto, cpu or cuda.
         by: Attributes (`trainer.subgroups.ATTRIBUTES`) whose subgroups are scored one by one too.
         resamples: Draws of people, videos or duplicate groups for the intervals; 0: no intervals.
@@ -77,14 +79,13 @@ def evaluate(
         RunError: The lake has changed since the run was trained.
         UnknownNameError, StaleLayerError: As for training.
     """
-    recipe = _asked(run, protocol, fold)
+    names, recipe = _named(datasets, _asked(run, protocol, fold))
     zero_shot = ZeroShot.parsed(compound) if compound else None
     if zero_shot:
         recipe = recipe.model_copy(update={"tasks": zero_shot.tasks(recipe.tasks)})
     role = role or recipe.protocol.report
     if role not in SCORED:
         raise UnknownNameError("role to score", role, SCORED)
-    names = list(datasets or [d.name for d in recipe.datasets])
     parts = {name: _part(recipe, lake, name, role) for name in names}
     if not allow_seen:
         _check_unseen(run, role, parts)
@@ -155,6 +156,20 @@ def _asked(run: Run, protocol: str | None, fold: int | None) -> Recipe:
     datasets = tuple(d.model_copy(update={"protocol": None}) for d in recipe.datasets)
     asked = recipe.protocol.model_copy(update={"name": protocol, "fold": fold})
     return recipe.model_copy(update={"protocol": asked, "datasets": datasets})
+
+
+def _named(datasets: Sequence[str] | None, recipe: Recipe) -> tuple[list[str], Recipe]:
+    """Datasets to score, and the recipe with the protocols that were named with them."""
+    if not datasets:
+        return [d.name for d in recipe.datasets], recipe
+    choices = {d.name: d for d in recipe.datasets}
+    names = []
+    for text in datasets:
+        name, colon, protocol = text.partition(":")
+        names.append(name)
+        if colon:
+            choices[name] = choices.get(name, DatasetChoice(name=name)).model_copy(update={"protocol": protocol})
+    return names, recipe.model_copy(update={"datasets": tuple(choices.values())})
 
 
 def _check_unseen(run: Run, role: str, parts: Mapping[str, Part]) -> None:

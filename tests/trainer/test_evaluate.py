@@ -228,6 +228,20 @@ def test_another_dataset_is_scored_by_any_role_of_the_same_protocol(lake: Lake, 
     assert (found.dataset, found.samples, found.trained) == ("other", 16, 0)
 
 
+def test_datasets_are_scored_together_each_by_the_protocol_named_with_it(lake: Lake, run: Run) -> None:
+    Toy(seed=7).publish(lake, "other")
+    with lake.publish("other", command="test") as step:
+        few = lake.read("other", "protocols/official").filter(pc.field("role") == "test").slice(0, 5)
+        step.write("protocols", "own", few, LayerFacts(truth=["human"]), ["samples"])
+    both = evaluate(run, lake, datasets=["toy", "other:own"]).datasets
+    assert [(d.dataset, d.protocol, d.samples, d.trained) for d in both] == [
+        ("toy", "official", 20, 0),
+        ("other", "own", 5, 0),
+    ]
+    with pytest.raises(UnknownNameError, match="own"):
+        evaluate(run, lake, datasets=["toy", "other:owm"])
+
+
 def test_a_fold_of_a_protocol_is_scored(lake: Lake, run: Run) -> None:
     table = lake.read("toy", "protocols/official").filter(pc.field("role") == "test")
     folds = table.set_column(table.column_names.index("fold"), "fold", pa.array([0, 1] * 10, table["fold"].type))
