@@ -64,7 +64,7 @@ def reproduce(
     ] = None,
     samples: Annotated[
         int | None,
-        typer.Option("--samples", metavar="N", min=60, help="Pictures to paint.", show_default="the study's"),
+        typer.Option("--samples", metavar="N", min=60, help="Pictures per painted set.", show_default="the study's"),
     ] = None,
     folder: Annotated[
         Path | None,

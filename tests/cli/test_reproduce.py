@@ -11,6 +11,7 @@ import pytest
 
 from cli.errors import run
 from manifests.lake import Lake
+from trainer.reproduction.workshop import Painting
 from trainer.run import Run
 
 SMALL = ["--steps", "2", "--samples", "60", "--device", "cpu", "--set", "backbone.kwargs={depth: 8, width: 2}"]
@@ -120,6 +121,28 @@ def test_the_page_says_what_differs_from_the_paper(
         assert "1 of 1 pairs" in shown or "0 of 1 pairs" in shown
         assert "SJMT, ResNet-110 (seed 1, 2)" in shown
     assert "| SJMT, ResNet-32 |" in page.read_text()
+
+
+def test_another_domain_is_scored_on_people_that_no_run_has_seen(folder: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy"
+    shutil.copytree(folder, copy, symlinks=True)
+    Painting(copy / "data" / "synthetic-dim", 60, 2, "dim").paint()
+    lake = ["--lake", str(copy / "lake")]
+    assert run([*lake, "ingest", "synthetic", str(copy / "data" / "synthetic-dim"), "--name", "synthetic-dim",
+                "--max-rejects", "1"]) == 0  # fmt: skip
+    assert run([*lake, "align", "synthetic-dim", "--to", "resize48", "--detector", "whole", "--gray"]) == 0
+    place = copy / "runs" / "sjmt-sjmt-r32-1"
+    assert (
+        run([*lake, "evaluate", str(place), "-d", "synthetic", "-d", "synthetic-dim:official", "--resamples", "0"]) == 0
+    )
+    kept = Run(place)
+    assert kept.scores is not None
+    own, other = kept.scores["datasets"]
+    assert (own["protocol"], other["dataset"], other["protocol"]) == ("sjmt", "synthetic-dim", "official")
+    assert (other["role"], other["copies"], other["seen"], other["trained"]) == ("test", 0, 0, 0)
+    scored = {name.split("/")[1] for name in kept.predictions("synthetic-dim", "test")["sample_id"].to_pylist()}
+    assert scored <= {"d003", "d008"}, "people of its test split"
+    assert not scored & {name.split("/")[1] for name in kept.samples["sample_id"].to_pylist()}
 
 
 def test_the_lake_holds_what_a_person_would_have_made(folder: Path) -> None:

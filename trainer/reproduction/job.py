@@ -41,7 +41,7 @@ class Job:
         wanted: The recipe that is trained.
         changes: What is set to get from one to the other.
         before: Commands that it needs, with everything filled in.
-        scored: Datasets to score it on.
+        scored: Dataset to score it on -> protocol.
     """
 
     row: Row
@@ -51,7 +51,7 @@ class Job:
     wanted: Recipe
     changes: Mapping[str, object]
     before: tuple[Step, ...]
-    scored: tuple[str, ...]
+    scored: Mapping[str, str]
 
     @property
     def name(self) -> str:
@@ -93,7 +93,7 @@ class Job:
         tree: dict[str, Any] = run.scores or {}
         found = {(d["dataset"], d["protocol"], d["role"]) for d in tree.get("datasets", [])}
         role = self.wanted.protocol.report
-        return {(name, self.wanted.protocol_of(name), role) for name in self.scored} <= found
+        return {(name, protocol, role) for name, protocol in self.scored.items()} <= found
 
 
 def jobs(study: Study, workshop: Workshop, asked: Asked) -> list[Job]:
@@ -148,10 +148,13 @@ def _of_row(study: Study, row: Row, seed: int, workshop: Workshop, asked: Asked)
         changes = filled({**study.set, **row.set, **experiment.set}, given)
         changes |= {**asked.changes, "train.seed": seed}
         before = tuple(step.model_copy(update=filled(step.model_dump(), given)) for step in experiment.before)
-        made.append(Job(row, seed, workshop.runs / "-".join(parts), base, base.replace(changes), changes, before, ()))
+        made.append(Job(row, seed, workshop.runs / "-".join(parts), base, base.replace(changes), changes, before, {}))
     owned = {name for job in made for name in job.own}
     for job in made:
-        yield replace(job, scored=(*job.own, *_foreign(study, job.wanted, owned)))
+        wanted = job.wanted
+        foreign = _foreign(study, wanted, owned)
+        scored = {name: wanted.protocol_of(name) for name in job.own}
+        yield replace(job, scored=scored | {name: study.protocols.get(name, wanted.protocol.name) for name in foreign})
 
 
 def _foreign(study: Study, recipe: Recipe, owned: set[str]) -> list[str]:

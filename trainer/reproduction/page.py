@@ -108,14 +108,15 @@ def _cells(comparison: Comparison, block: Block) -> list[list[str]]:
     study = comparison.study
     keys = block.column.beside
     heads = [f"printed {study.printed[key].title}{_unit(study.printed[key].unit)}" for key in keys]
-    table = [["method", "ours [95 %]", "seeds", *heads, "in"]]
+    table = [["method", "ours [95 %]", "seeds", *heads, *(["in"] if keys else [])]]
     for row in study.rows:
         cell = block.cells.get(row.name)
         shown = [_printed(study, key, row.printed.get(key)) for key in keys]
         if cell is None and not any(shown):
             continue
         mine = ["-", ""] if cell is None else [_interval(cell.mean, block), str(len(cell.values))]
-        table.append([row.label, *mine, *(text or "-" for text in shown), row.table if any(shown) else ""])
+        where = [row.table if any(shown) else ""] if keys else []
+        table.append([row.label, *mine, *(text or "-" for text in shown), *where])
     return table
 
 

@@ -54,8 +54,9 @@ def pending(
 
 
 def _preparation(study: Study, workshop: Workshop, lake: Lake | None, made: set[str]) -> Iterator[Command | Painting]:
-    if study.samples is not None and not workshop.data.is_dir():
-        yield Painting(workshop.data, workshop.samples or study.samples)
+    for name, paint in study.paint.items():
+        if not (folder := workshop.data / name).is_dir():
+            yield Painting(folder, workshop.samples or paint.samples, paint.seed, paint.variant)
     for step in study.prepare:
         if not _is_there(step, lake, made):
             _check_paths(study, workshop)
@@ -98,6 +99,7 @@ def _training(job: Job, workshop: Workshop) -> list[str]:
 
 
 def _scoring(job: Job, workshop: Workshop) -> list[str]:
-    named = [part for name in job.scored for part in ("-d", name)] if job.scored != job.own else []
+    asked = [name if name in job.own else f"{name}:{protocol}" for name, protocol in job.scored.items()]
+    named = [part for name in asked for part in ("-d", name)] if asked != list(job.own) else []
     place = ["--runs", str(workshop.runs), "--device", workshop.device]
     return ["evaluate", job.name, *named, *place, "--resamples", "0"]

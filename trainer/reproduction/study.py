@@ -52,6 +52,16 @@ class Column(Part):
     """Columns of the paper that it is compared with, in `printed`."""
 
 
+class Paint(Part):
+    """A set of painted faces."""
+
+    samples: int
+    """Pictures."""
+    variant: str | None = None
+    """Of the set `synthetic`, a visual domain; none: its first."""
+    seed: int = 1
+
+
 class Step(Part):
     """A command that has to run before, without the leading `affect`; {runs}, {seed}, {data} and paths are filled."""
 
@@ -113,14 +123,16 @@ class Study(Part):
     """What stands for the paper's data here."""
     paths: dict[str, str] = Field(default={})
     """What the user has to name -> what it is, for `--with NAME=PATH`."""
-    samples: int | None = None
-    """Pictures of the synthetic set; none: the study draws none."""
+    paint: dict[str, Paint] = Field(default={})
+    """Folder under {data} -> the synthetic set that is written there."""
     prepare: tuple[Step, ...] = ()
     """What fills the lake, in order."""
     set: dict[str, Any] = Field(default={})
     """Fields that are changed in every recipe: the data, and sizes."""
     small: Small | None = None
     """Its size for a CPU; none: it has one size."""
+    protocols: dict[str, str] = Field(default={})
+    """Dataset that no row trains on -> protocol by which it is scored; the recipe's for those not named."""
     printed: dict[str, PrintedColumn]
     columns: tuple[Column, ...] = Field(min_length=1)
     rows: tuple[Row, ...] = Field(min_length=1)
@@ -133,6 +145,8 @@ class Study(Part):
         wrong = [f"row {row.name} needs {n}" for row in self.rows for n in row.needs if n not in names]
         columns = [*(k for row in self.rows for k in row.printed), *(k for c in self.columns for k in c.beside)]
         wrong += [f"no column {key} in `printed`" for key in columns if key not in self.printed]
+        scored = {column.dataset for column in self.columns}
+        wrong += [f"no column is scored on {name} of `protocols`" for name in self.protocols if name not in scored]
         wrong += [f"{row.name} is printed without its table" for row in self.rows if row.printed and not row.table]
         if wrong:
             raise ValueError("; ".join(wrong))

@@ -21,7 +21,7 @@ class Workshop:
         folder: Holds lake/, runs/ and, where the study paints its pictures, data/.
         paths: Name -> path, for the study's `paths`.
         device: auto, cpu or cuda.
-        samples: Pictures of the synthetic set; None: the study's.
+        samples: Pictures of each synthetic set; None: the study's.
     """
 
     folder: Path
@@ -36,8 +36,8 @@ class Workshop:
 
     @property
     def data(self) -> Path:
-        """Folder of the synthetic set."""
-        return self.folder / "data" / "synthetic"
+        """Folder of the synthetic sets."""
+        return self.folder / "data"
 
     def lake(self) -> Lake | None:
         """The lake, if there is one yet."""
@@ -63,16 +63,20 @@ class Command:
 
 @dataclass(frozen=True)
 class Painting:
-    """Writing the synthetic set."""
+    """Writing a synthetic set."""
 
     folder: Path
     samples: int
+    seed: int
+    variant: str | None
 
     @property
     def text(self) -> str:
         """As somebody types it."""
         load = "from pathlib import Path; from affectdata.synthetic import write_twin"
-        call = f'write_twin("synthetic", Path({json.dumps(str(self.folder))}), samples={self.samples}, seed=1)'
+        variant = f", variant={json.dumps(self.variant)}" if self.variant else ""
+        told = f"samples={self.samples}, seed={self.seed}{variant}"
+        call = f'write_twin("synthetic", Path({json.dumps(str(self.folder))}), {told})'
         return shlex.join(["python", "-c", f"{load}; {call}"])
 
     def paint(self) -> None:
@@ -80,11 +84,12 @@ class Painting:
 
         Raises:
             DatasetError: Too few samples.
+            UnknownNameError: No such variant.
         """
         from affectdata.synthetic import write_twin
 
         half = self.folder.with_name(self.folder.name + ".unfinished")
         shutil.rmtree(half, ignore_errors=True)
         with storage_errors(self.folder.parent):
-            write_twin("synthetic", half, samples=self.samples, seed=1)
+            write_twin("synthetic", half, samples=self.samples, seed=self.seed, variant=self.variant)
             half.replace(self.folder)

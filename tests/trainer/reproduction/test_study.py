@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from trainer.metrics.registry import metric
 from trainer.recipe import load
 from trainer.reproduction.job import Asked, differences, jobs
 from trainer.reproduction.study import Study, filled, load_study, parse_study, studies
-from trainer.reproduction.workshop import Workshop
+from trainer.reproduction.workshop import Painting, Workshop
 from trainer.scoring import split_name
 
 ALL = studies()
@@ -78,15 +79,39 @@ def _numbers(line: str) -> list[float]:
 def test_a_column_is_scored_by_the_run_of_its_dataset_and_by_others_only_where_a_row_has_none() -> None:
     study = load_study("sjmt", "fer")
     workshop = Workshop(Path("x"), {"fer2013": "/p"})
-    scored = {job.name: job.scored for job in jobs(study, workshop, Asked((1,)))}
+    scored = {job.name: tuple(job.scored) for job in jobs(study, workshop, Asked((1,)))}
     assert scored["sjmt-single-r32-fer2013-1"] == ("fer2013",)
     assert scored["sjmt-single-r32-ferplus-1"] == ("ferplus",)
     assert scored["sjmt-sjmt-r32-1"] == ("fer2013", "ferplus")
     alone = study.model_copy(
         update={"rows": tuple(row.model_copy(update={"runs": dict([*row.runs.items()][:1])}) for row in study.rows)}
     )
-    scored = {job.name: job.scored for job in jobs(alone, workshop, Asked((1,)))}
+    scored = {job.name: tuple(job.scored) for job in jobs(alone, workshop, Asked((1,)))}
     assert scored["sjmt-single-r32-1"] == ("fer2013", "ferplus")
+
+
+@pytest.mark.parametrize("paper", ["facebehaviornet", "cmcnn"])
+def test_the_other_domain_is_scored_by_its_own_protocol_and_trains_no_run(paper: str) -> None:
+    study = load_study(paper, "synthetic")
+    planned = jobs(study, Workshop(Path("x")), Asked((1,)))
+    assert any("synthetic-dim" in job.scored for job in planned)
+    for job in planned:
+        assert job.own == ("synthetic",)
+        assert job.scored.get("synthetic-dim", "official") == "official"
+        assert job.scored["synthetic"] == job.wanted.protocol.name
+
+
+def test_the_line_that_is_shown_paints_what_the_study_paints(tmp_path: Path) -> None:
+    paint = load_study("facebehaviornet", "synthetic").paint["synthetic-dim"]
+    one, other = (Painting(tmp_path / name, 24, paint.seed, paint.variant) for name in ("one", "other"))
+    one.paint()
+    exec(shlex.split(other.text)[2])  # the line that a person would paste
+    trees = [
+        {path.relative_to(place.folder): path.read_bytes() for path in place.folder.rglob("*") if path.is_file()}
+        for place in (one, other)
+    ]
+    assert trees[0] == trees[1]
+    assert Path("images/d001/001.png") in trees[0]
 
 
 TREE = {
@@ -109,6 +134,7 @@ TREE = {
         ({"rows": [{**TREE["rows"][0], "printed": {"y": 1.0}}]}, "no column y"),
         ({"rows": [{**TREE["rows"][0], "table": ""}]}, "without its table"),
         ({"rows": [{**TREE["rows"][0], "lable": "x"}]}, "lable"),
+        ({"protocols": {"synthetic-dmi": "official"}}, "no column is scored on synthetic-dmi"),
     ],
 )
 def test_a_study_that_does_not_fit_is_refused_with_the_reason(change: dict[str, object], error: str) -> None:
