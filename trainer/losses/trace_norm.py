@@ -7,7 +7,7 @@ flattenings means that the networks share.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
@@ -30,14 +30,20 @@ NEGLIGIBLE = 1e-7
 """T2 [D]: singular values below this share of the largest have no part in the gradient."""
 
 
+WELL_CONDITIONED = 100.0
+"""Up to this ratio of the largest singular value to the smallest, the gradient is multiplied out in the matrix's own
+precision, where an SVD in that precision is no closer to U V^T."""
+
+
 class _NuclearNorm(torch.autograd.Function):
     """Sum of singular values, with the subgradient U V^T: a decomposition itself is not differentiated (T2 [D])."""
 
     @staticmethod
     def forward(ctx: Any, matrix: Tensor) -> Tensor:
+        tall = matrix.shape[0] > matrix.shape[1]
         with torch.autocast(matrix.device.type, enabled=False):
-            value, direction = _of_two_rows(matrix) if matrix.shape[0] == 2 else _of_any(matrix)
-        ctx.save_for_backward(direction)
+            value, direction = _of_wide(matrix.T if tall else matrix)
+        ctx.save_for_backward(direction.T if tall else direction)
         return value
 
     @staticmethod
@@ -48,65 +54,97 @@ class _NuclearNorm(torch.autograd.Function):
 
 
 def nuclear_norm(matrix: Tensor) -> Tensor:
-    """||W||_*, the sum of the singular values of a matrix [m, n]; its gradient is U V^T from W = U S V^T."""
+    """||W||_*, the sum of the singular values of a matrix [m, n]; its gradient is U V^T from W = U S V^T.
+
+    Both come from the eigenvalues of the Gram matrix of the shorter side, not from an SVD. They are squares, so float64
+    tells singular values down to 1e-8 of the largest: a missing one adds that much. NaN where the matrix is not finite.
+    """
     norm: Tensor = _NuclearNorm.apply(matrix)
     return norm
 
 
-def _of_any(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    u, s, vh = torch.linalg.svd(matrix.float() if matrix.dtype == torch.bfloat16 else matrix, full_matrices=False)
-    kept = (s > NEGLIGIBLE * s.max()).to(s.dtype)
-    return s.sum().to(matrix.dtype), ((u * kept) @ vh).to(matrix.dtype)
-
-
-def _of_two_rows(matrix: Tensor) -> tuple[Tensor, Tensor]:
-    """The closed form for T = 2, in float64 as it subtracts nearly equal squares: exact, and without an SVD.
-
-    G = W W^T, s = sqrt(det G), t = sqrt(tr G + 2 s): ||W||_* = t and U V^T = t (G + s I)^-1 W.
-    """
+def _of_wide(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """||W||_* and U V^T = (W W^T)^-1/2 W of a matrix [m, n], m <= n."""
     wide = matrix.double()
     gram = wide @ wide.T
-    s = torch.linalg.det(gram).clamp(min=0).sqrt()
-    norm = (gram.trace() + 2 * s).sqrt()
-    if not bool(s > NEGLIGIBLE * gram.trace()):  # rank 1: then U V^T = W / ||W||_F
-        direction = wide / wide.norm().clamp(min=torch.finfo(torch.float64).tiny)
-    else:
-        direction = norm * torch.linalg.solve(gram + s * torch.eye(2, dtype=s.dtype, device=s.device), wide)
-    return norm.to(matrix.dtype), direction.to(matrix.dtype)
+    norm, root, condition = _of_two_rows(gram) if len(gram) == 2 else _of_rows(gram)
+    if bool(condition < WELL_CONDITIONED):
+        wide = matrix.float() if matrix.dtype == torch.bfloat16 else matrix
+    return norm.to(matrix.dtype), (root.to(wide.dtype) @ wide).to(matrix.dtype)
+
+
+def _of_rows(gram: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """tr G^1/2, G^-1/2 over what is not negligible, and the largest singular value over the least.
+
+    Multiplied by W, what rounding left of a negligible direction vanishes: there W is as small.
+    """
+    if not bool(gram.isfinite().all()):  # eigh would raise
+        unknown = torch.full_like(gram, torch.nan)
+        return unknown[0, 0], unknown, unknown[0, 0]
+    squares, vectors = torch.linalg.eigh(gram)
+    s = squares.clamp(min=0).sqrt()
+    inverse = torch.where(s > NEGLIGIBLE * s[-1], 1 / s, 0)
+    return s.sum(), (vectors * inverse) @ vectors.T, s[-1] / s[0]
+
+
+def _of_two_rows(gram: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The same for T = 2: with s = sqrt(det G), t = sqrt(tr G + 2 s), tr G^1/2 = t and G^-1/2 = t (G + s I)^-1."""
+    one = torch.eye(2, dtype=gram.dtype, device=gram.device)
+    trace, s = gram.trace(), torch.linalg.det(gram).clamp(min=0).sqrt()
+    norm = (trace + 2 * s).sqrt()
+    if not bool(s > NEGLIGIBLE * trace):  # rank 1: then U V^T = W / ||W||_F
+        return norm, one / norm.clamp(min=torch.finfo(gram.dtype).tiny), trace / s
+    return norm, norm * torch.linalg.inv(gram + s * one), trace / s
 
 
 def stacked(kernels: Sequence[Tensor]) -> Tensor:
     """Kernels [out, in, kh, kw] of T networks as one tensor [kh, kw, in, out, T] (T1 [D]: TT depends on the order)."""
-    return torch.stack([kernel.permute(2, 3, 1, 0) for kernel in kernels], -1)
+    return torch.stack(list(kernels)).permute(3, 4, 2, 1, 0)
 
 
 def flattenings(tensor: Tensor, norm: Norm) -> list[Tensor]:
     """The matrices whose nuclear norms make up a norm of a tensor [D_1, ..., D_N] (eqs. 1-3).
 
-    laf: last axis against the rest; tucker: each axis i, first, against the rest in order; tt: [D_1 ... D_i,
-    D_i+1 ... D_N] for i = 1 ... N - 1.
+    laf: last axis against the rest; tucker: each axis i against the rest; tt: axes 1 ... i against axes i+1 ... N for
+    i = 1 ... N - 1. The last axis against the rest, as [D_N, D_1 ... D_N-1], is the last of each.
     """
-    axes = range(tensor.ndim)
+    last = tensor.ndim - 1
     if norm == "tt":
-        return [tensor.reshape(math.prod(tensor.shape[: i + 1]), -1) for i in axes[:-1]]
-    chosen = axes if norm == "tucker" else axes[-1:]
-    return [tensor.movedim(i, 0).reshape(tensor.shape[i], -1) for i in chosen]
+        return [*(_matrix(tensor, range(i)) for i in range(1, last)), _matrix(tensor, [last])]
+    return [_matrix(tensor, [i]) for i in (range(last + 1) if norm == "tucker" else [last])]
+
+
+def _matrix(tensor: Tensor, rows: Container[int]) -> Tensor:
+    """Some axes against the rest, each side in the order in memory: no singular value depends on it, and less moves."""
+    axes = sorted(range(tensor.ndim), key=tensor.stride, reverse=True)
+    down = [axis for axis in axes if axis in rows]
+    height = math.prod(tensor.shape[axis] for axis in down)
+    return tensor.permute(*down, *(axis for axis in axes if axis not in rows)).reshape(height, -1)
+
+
+def flattening_norms(tensor: Tensor, norm: Norm) -> Tensor:
+    """The nuclear norm of every flattening; the last is that of the last axis."""
+    return torch.stack([nuclear_norm(matrix) for matrix in flattenings(tensor, norm)])
 
 
 def tensor_trace_norm(tensor: Tensor, norm: Norm) -> Tensor:
     """Sum of the nuclear norms of the flattenings, all with weight 1."""
-    return torch.stack([nuclear_norm(matrix) for matrix in flattenings(tensor, norm)]).sum()
+    return flattening_norms(tensor, norm).sum()
 
 
-def share_index(tensor: Tensor) -> Tensor:
+def share_index(tensor: Tensor, last: Tensor) -> Tensor:
     """(||W||_* / ||W||_F - 1) / (sqrt(min(T, D)) - 1) of the last-axis flattening, T > 1 (T6 [D]).
 
     0: the networks' kernels are parallel; 1: orthogonal and equally long. TNDR also falls when weights merely shrink,
     this does not.
+
+    Args:
+        tensor: [kh, kw, in, out, T].
+        last: ||W||_*, the last of `flattening_norms`.
     """
-    (matrix,) = flattenings(tensor, "laf")
-    ratio = nuclear_norm(matrix) / matrix.norm().clamp(min=torch.finfo(matrix.dtype).tiny)
-    index: Tensor = (ratio - 1) / (math.sqrt(min(matrix.shape)) - 1)
+    tasks = tensor.shape[-1]
+    ratio = last / tensor.norm().clamp(min=torch.finfo(tensor.dtype).tiny)
+    index: Tensor = (ratio - 1) / (math.sqrt(min(tasks, tensor.numel() // tasks)) - 1)
     return index
 
 
@@ -153,10 +191,11 @@ class TraceNorm(Coupling):
     def forward(self, step: Step) -> Term:
         """The penalty of the network as it is; no batch enters."""
         stacks = self._stacks(step.network)
-        norms = torch.stack([tensor_trace_norm(tensor, self.norm) for tensor in stacks])
+        terms = torch.stack([flattening_norms(tensor, self.norm) for tensor in stacks])
+        norms = terms.sum(-1)
         with torch.no_grad():
             tndr = norms / self.start
-            shares = torch.stack([share_index(tensor) for tensor in stacks])
+            shares = torch.stack([share_index(*each) for each in zip(stacks, terms[:, -1], strict=True)])
         notes = {f"tndr_{n:02}": value for n, value in enumerate(tndr, 1)}
         notes |= {f"share_{n:02}": value for n, value in enumerate(shares, 1)}
         return Term(self.gamma * norms.sum(), notes=notes)
