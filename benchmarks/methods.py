@@ -1,12 +1,18 @@
 """Memory and time per step of each recipe beside its paper's single-task base, at the same batch, in one table.
 
-    python benchmarks/methods.py [--paper NAME] [--batch 8] [--steps 4] [--device cpu]
+    python benchmarks/methods.py [--paper NAME] [--recipe PATTERN ...] [--batch 8] [--steps 4] [--device cpu]
+
+`--recipe 'sjmt-*'` measures some recipes alone, so that large ones can have a batch of their own; the table says which.
 
 Each side is the recipe's own network at its own crop size, from random weights, with its losses, couplings,
 augmentation and optimiser, in a process of its own: one step to warm up, then the median of `--steps` steps.
 Batches are random pictures. Where one dataset of the recipe carries every task, so does every picture; where datasets
 label different tasks, the pictures are dealt out to the tasks; where batches alternate, each step has the next task's.
 
+A recipe that goes on from another run is marked *: its step is the same from random weights, and from these it is
+measured.
+
+batch    pictures per step, of both sides
 base     the single-task recipe of the same paper, for its first task, on the backbone and crop size of the recipe
 M par    parameters, millions
 ms       per step, forward, backward and optimiser
@@ -24,6 +30,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from itertools import count
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
@@ -214,33 +221,40 @@ def measured(recipe: Recipe, size: int, steps: int, device: str) -> Cost | str:
     return found
 
 
-def line(name: str, base: str, one: Cost, other: Cost) -> str:
+def line(name: str, base: str, size: int, one: Cost, other: Cost) -> str:
     """One row of the table."""
     sides = (
         f"{one.parameters / 1e6:8.2f} {one.parameters / other.parameters:5.2f}",
         f"{1000 * one.seconds:9.1f} {one.seconds / other.seconds:5.2f}",
         f"{one.memory / 2**20:8.0f} {one.memory / other.memory:5.2f}",
     )
-    return f"{name:<29} {base:<21} {' '.join(sides)}"
+    return f"{name:<33} {base:<21} {size:>5} {' '.join(sides)}"
+
+
+def recipes_of(paper: str) -> list[str]:
+    """Names of the recipes of a paper; every recipe of the package is of one."""
+    _, begins = PAPERS[paper]
+    return [name for name in names() if name.startswith(begins) and (paper == "subtle") == name.startswith("subtle")]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--paper", choices=PAPERS, help="only the recipes of one paper")
+    parser.add_argument("--recipe", nargs="+", default=["*"], metavar="PATTERN", help="only the recipes of these names")
     parser.add_argument("--batch", type=int, default=8, help="pictures per step")
     parser.add_argument("--steps", type=int, default=4, help="steps that are timed")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     chosen = parser.parse_args()
-    print(f"{chosen.device}, {os.cpu_count()} cores, torch {torch.__version__}, batches of {chosen.batch}")
-    print(f"{'recipe':<29} {'base':<21} {'M par':>8} {'x':>5} {'ms':>9} {'x':>5} {'MiB':>8} {'x':>5}")
+    print(f"{chosen.device}, {os.cpu_count()} cores, torch {torch.__version__}")
+    print(f"{'recipe':<33} {'base':<21} {'batch':>5} {'M par':>8} {'x':>5} {'ms':>9} {'x':>5} {'MiB':>8} {'x':>5}")
     known: dict[str, Cost | str] = {}
-    for paper, (single, begins) in PAPERS.items():
+    for paper, (single, _) in PAPERS.items():
         if chosen.paper not in (None, paper):
             continue
-        print(f"-- {paper}")
-        for name in names():
-            if not name.startswith(begins) or (paper == "subtle") != name.startswith("subtle"):
-                continue
+        wanted = [name for name in recipes_of(paper) if any(fnmatch(name, pattern) for pattern in chosen.recipe)]
+        if wanted:
+            print(f"-- {paper}")
+        for name in wanted:
             recipe = load(name)
             sides = (recipe, base_of(recipe, single))
             for side in sides:
@@ -248,10 +262,11 @@ def main() -> None:
                 if key not in known:
                     known[key] = measured(side, chosen.batch, chosen.steps, chosen.device)
             one, other = (known[side.replace({"name": "x", "about": ""}).to_yaml()] for side in sides)
+            shown = f"{name} *" if recipe.start else name
             if isinstance(one, Cost) and isinstance(other, Cost):
-                print(line(name, single or "its first task", one, other), flush=True)
+                print(line(shown, single or "its first task", chosen.batch, one, other), flush=True)
             else:
-                print(f"{name:<29} {next(found for found in (one, other) if isinstance(found, str))[:70]}", flush=True)
+                print(f"{shown:<33} {next(found for found in (one, other) if isinstance(found, str))[:90]}", flush=True)
 
 
 if __name__ == "__main__":
