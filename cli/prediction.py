@@ -58,10 +58,11 @@ def predict(
     if out is not None:
         check_place(out)
     from trainer.overlay import check_overlay, draw
-    from trainer.predict import Asked, predict_files
+    from trainer.predict import Asked, check_inputs, predict_files
     from trainer.predictions_file import PredictionsFile, as_csv
     from trainer.run import Run
 
+    check_inputs(paths)
     if overlay is not None:
         check_overlay(overlay, paths)
     chosen = Run(run_folder(run, runs))

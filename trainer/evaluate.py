@@ -22,6 +22,7 @@ from manifests.protocols import KEYS, leaks, truth_sources
 from manifests.storage import storage_errors
 from trainer.augment import normalised, with_channels
 from trainer.data import Samples, open_stores, scored_samples, used_layers
+from trainer.failures import looking_failures
 from trainer.figures import draw_confusion
 from trainer.fine_tuning import STARTED
 from trainer.fit import SCORE_BATCH, Machine
@@ -90,7 +91,8 @@ def evaluate(
     if not allow_seen:
         _check_unseen(run, role, parts)
     accelerator = Machine(device=device).accelerator
-    network = load_network(run).to(accelerator)
+    with looking_failures(run.name, SCORE_BATCH, accelerator):
+        network = load_network(run).to(accelerator)
     scores, tables = [], {}
     for name in names:
         truth = truth_sources(lake, name, recipe.protocol_of(name))
@@ -105,7 +107,8 @@ def evaluate(
         )
         _check_some(recipe, name, role, samples)
         run.log_opening(dataset=name, protocol=asked.protocol, fold=asked.fold, role=role, samples=len(samples))
-        predictions = predict(network, recipe, samples, accelerator)
+        with looking_failures(run.name, SCORE_BATCH, accelerator):
+            predictions = predict(network, recipe, samples, accelerator)
         if zero_shot:
             predictions = zero_shot.applied(recipe.tasks, predictions)
         found = _scores(run, recipe, lake, asked, (samples, predictions, lost))

@@ -27,6 +27,7 @@ from manifests.errors import MediaError, PredictionsError
 from manifests.vocabulary import au_column
 from trainer.augment import normalised, with_channels
 from trainer.evaluate import load_network
+from trainer.failures import looking_failures
 from trainer.fit import Machine
 from trainer.predictions import Predictions
 from trainer.recipe import Recipe
@@ -70,12 +71,15 @@ def predict_files(run: Run, paths: Sequence[Path], asked: Asked, tell: Callable[
         tell: Is told how many pictures and frames are done.
 
     Raises:
-        PredictionsError: A path does not exist, holds nothing to look at, or how the crops were made is not known.
-        RunError, WeightsError: The run or a network does not load.
+        PredictionsError: As `check_inputs`; a folder holds nothing to look at, or how the crops were made is not known.
+        RunError, WeightsError: The run or a network does not load, or needs more memory than there is.
     """
+    check_inputs(paths)
     recipe, target = run.recipe, alignment(run.recipe.alignment)
     machine = Machine(device=asked.device).accelerator
-    network, channels, schema = load_network(run).to(machine), run.facts.crop[2], schema_of(recipe)
+    channels, schema = run.facts.crop[2], schema_of(recipe)
+    with looking_failures(run.name, BATCH, machine):
+        network = load_network(run).to(machine)
     done = 0
     for root, names in _inputs(paths):
         media: deque[Media] = deque()
@@ -85,9 +89,9 @@ def predict_files(run: Run, paths: Sequence[Path], asked: Asked, tell: Callable[
             rows = [_face(media.popleft(), outcome) for outcome in outcomes]
             faces = [n for n, outcome in enumerate(outcomes) if outcome.crop is not None]
             crops = [crop for outcome in outcomes if (crop := outcome.crop) is not None]
-            for n, said in zip(
-                faces, _said(network, recipe, crops, (*target.size[::-1], channels), machine), strict=True
-            ):
+            with looking_failures(run.name, BATCH, machine):
+                found = _said(network, recipe, crops, (*target.size[::-1], channels), machine)
+            for n, said in zip(faces, found, strict=True):
                 rows[n] |= said
             done += len(rows)
             tell(done)
@@ -115,18 +119,33 @@ def schema_of(recipe: Recipe) -> pa.Schema:
     return pa.schema(columns)
 
 
+def check_inputs(paths: Sequence[Path]) -> None:
+    """Refuse files and folders that cannot be looked at, before any is.
+
+    Raises:
+        PredictionsError: A path does not exist, or is a file that by its name is neither picture nor video.
+    """
+    for path in paths:
+        if not path.exists():
+            raise PredictionsError(f"{path} does not exist", expected="a picture, a video or a folder of them")
+        if not path.is_dir() and not _is_media(path):
+            raise PredictionsError(
+                f"{path} is neither a picture nor a video",
+                found=f"a name that ends in {path.suffix}" if path.suffix else "a name without an ending",
+                expected=f"{', '.join(sorted(PICTURE_SUFFIXES | VIDEO_SUFFIXES))}, or a folder of such files",
+            )
+
+
 def _inputs(paths: Sequence[Path]) -> Iterator[tuple[Path, list[str]]]:
     """Folder and names below it."""
     for path in paths:
-        if path.is_file():
+        if not path.is_dir():
             yield path.parent, [path.name]
-        elif path.is_dir():
-            names = [p.relative_to(path).as_posix() for p in sorted(path.rglob("*")) if _is_media(p)]
-            if not names:
-                raise PredictionsError(f"{path} holds no picture or video", expected="files such as .jpg, .png or .mp4")
-            yield path, names
-        else:
-            raise PredictionsError(f"{path} does not exist", expected="a picture, a video or a folder of them")
+            continue
+        names = [p.relative_to(path).as_posix() for p in sorted(path.rglob("*")) if _is_media(p)]
+        if not names:
+            raise PredictionsError(f"{path} holds no picture or video", expected="files such as .jpg, .png or .mp4")
+        yield path, names
 
 
 def _is_media(path: Path) -> bool:

@@ -9,13 +9,18 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
+import torch
 
-from manifests.errors import PredictionsError
+from cli.errors import USER_ERROR
+from cli.errors import run as affect
+from manifests.errors import PredictionsError, RunError
 from manifests.lake import Lake
 from trainer.evaluate import evaluate
+from trainer.failures import looking_failures
 from trainer.fit import Machine, train
 from trainer.overlay import _named, captions, check_overlay, draw
 from trainer.predict import Asked, predict_files
+from trainer.predictions import Predictions
 from trainer.predictions_file import PredictionsFile, as_csv
 from trainer.recipe import parse
 from trainer.run import Run
@@ -136,6 +141,38 @@ def test_what_holds_nothing_to_look_at_is_refused(run: Run, tmp_path: Path) -> N
         said(run, tmp_path / "nowhere.jpg")
     with pytest.raises(PredictionsError, match="holds no picture or video"):
         said(run, tmp_path)
+
+
+def test_a_file_that_is_neither_picture_nor_video_is_refused_and_below_a_folder_passed_over(
+    run: Run, pictures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    picture, notes = pictures / f"{TEST[0]:05d}.png", pictures / "notes.txt"
+    command = ["predict", str(run.path), str(picture), str(notes), "--device", "cpu"]
+    assert affect(command) == USER_ERROR
+    told = capsys.readouterr()
+    assert told.out == ""  # before any picture is looked at
+    assert f"{notes} is neither a picture nor a video" in told.err
+    assert "expected: .avi" in told.err
+    assert ".jpg" in told.err
+    assert not any("notes" in path for path in said(run, pictures)["path"].to_pylist())
+
+
+@pytest.mark.parametrize(("device", "then"), [("cpu", "end other programs"), ("cuda", "--device cpu")])
+def test_the_end_of_memory_is_told_with_the_command_that_needs_less(
+    run: Run, pictures: Path, monkeypatch: pytest.MonkeyPatch, device: str, then: str
+) -> None:
+    def starving(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
+
+    lake = Lake(run.path.parent / "lake")
+    monkeypatch.setattr(Predictions, "of", starving)
+    for look in (lambda: said(run, pictures), lambda: evaluate(run, lake, resamples=0, device="cpu")):
+        with pytest.raises(RunError, match=r"needs more memory than there is to look[\s\S]*end other programs"):
+            look()
+    with pytest.raises(RunError, match=then), looking_failures(run.name, 1, device):
+        starving()
+    with pytest.raises(RuntimeError, match="ours to mend"), looking_failures(run.name, 1, device):
+        raise RuntimeError("ours to mend")
 
 
 def test_the_detector_of_the_run_is_used_unless_another_is_named(run: Run, pictures: Path) -> None:
