@@ -90,6 +90,9 @@ def coverage(
     if form is Form.table and not lake.datasets():
         note(EMPTY_LAKE)
     table = found.classes if classes else found.aus if aus else found.tasks
+    if form is Form.table and found.layers and not len(table):
+        note(f"no label layer that was asked for has {'classes' if classes else 'action units'}")
+        return
     if form is Form.table:
         said = [name for name in table.column_names if name in _ALWAYS or any(table[name].to_pylist())]
         table = table.select(said)  # for people: no column of zeros

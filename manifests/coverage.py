@@ -36,7 +36,8 @@ class LayerCoverage:
     """What one label source of one dataset knows.
 
     `tasks` has every task: rows labelled for it (va: both known; au, au_intensity: any known). `classes` has task ->
-    name -> rows, in the order of the vocabulary; `aus` has the AUs that are coded at all.
+    name -> rows, in the order of the vocabulary; `aus` has the AUs that are coded at all. `votes` are rows with the
+    votes of raters, which are no class until a rule makes one of them.
     """
 
     dataset: str
@@ -45,6 +46,7 @@ class LayerCoverage:
     tasks: Mapping[str, int]
     classes: Mapping[str, Mapping[str, int]]
     aus: Mapping[int, AUCount]
+    votes: int = 0
     stale: str = ""
 
 
@@ -56,11 +58,12 @@ class Coverage:
 
     @property
     def tasks(self) -> pa.Table:
-        """dataset, source, rows, one column per task, stale (NULL: fresh)."""
+        """dataset, source, rows, one column per task, votes, stale (NULL: fresh)."""
         kinds = [("dataset", pa.string()), ("source", pa.string())]
-        kinds += [(name, pa.int64()) for name in ("rows", *TASKS)]
+        kinds += [(name, pa.int64()) for name in ("rows", *TASKS, "votes")]
         rows = [
-            {"dataset": x.dataset, "source": x.source, "rows": x.rows, "stale": x.stale or None, **x.tasks}
+            {"dataset": x.dataset, "source": x.source, "rows": x.rows, **x.tasks}
+            | {"votes": x.votes, "stale": x.stale or None}
             for x in self.layers
         ]
         return pa.Table.from_pylist(rows, schema=pa.schema([*kinds, ("stale", pa.string())]))
@@ -177,5 +180,6 @@ def _layer_coverage(layer: Layer) -> LayerCoverage:
             for au, (value, intensity) in aus.items()
             if value in known or intensity in known
         },
+        known.get("expression_votes", 0),
         layer.stale,
     )

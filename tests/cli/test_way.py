@@ -85,6 +85,13 @@ def test_coverage_counts_what_the_twin_holds(home: Path, affect: Callable[..., s
     assert sum(one["rows"] for one in json.loads(affect("coverage", "--classes", "--json"))) == row["expression"]
 
 
+def test_coverage_of_aus_that_nobody_coded_says_so(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["--lake", str(home / "lake"), "coverage", "--aus"]) == 0
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "no label layer that was asked for has action units" in told.err
+
+
 def test_an_answer_in_every_form_says_the_same(affect: Callable[..., str], tmp_path: Path) -> None:
     question = "select sample_id, expression, mask_expression from manifest order by sample_id"
     objects = json.loads(affect("sql", question, "--format", "json"))

@@ -18,7 +18,7 @@ from manifests.errors import SourceOrderError, UnknownNameError
 from manifests.lake import Lake, LayerFacts
 from manifests.query import connect
 from manifests.schema import LABELS, TASK_COLUMNS
-from manifests.vocabulary import TASKS
+from manifests.vocabulary import TASKS, VOTES
 
 Row = dict[str, Any]
 rows_of_labels = st.lists(
@@ -82,6 +82,15 @@ def test_coverage_equals_counting_every_row(rows: list[Row]) -> None:
         intensities = [row for row in rows if f"au{au:02d}_intensity" in row]
         assert count == AUCount(len(cells), sum(cells), len(intensities))
     assert set(found.aus) == {int(name[2:4]) for row in rows for name in row if name.startswith("au")}
+
+
+def test_votes_are_counted_and_are_no_class(lake: Lake) -> None:
+    votes = [3.0, 7.0, *[None] * (len(VOTES) - 2)]
+    publish(lake, {"human-ferplus": [{"expression_votes": votes}, {}, {"expression_votes": votes}]})
+    found = coverage(lake)
+    (row,) = found.tasks.to_pylist()
+    assert (row["rows"], row["votes"], row["expression"]) == (3, 2, 0)
+    assert not found.layers[0].classes
 
 
 @pytest.mark.parametrize("keep_tally", [True, False])
