@@ -199,8 +199,11 @@ def _reading(comparison: Comparison) -> Lines:
     yield "printed numbers are of the paper's own data and sizes: compare orders and signs, not values"
     if comparison.changed:
         yield f"differs from the paper's recipe in every run: {_words(comparison.changed)}"
+    alike: dict[str, list[str]] = {}
     for row, changes in comparison.changed_in.items():
-        yield f"  {labels[row]}: {_words(changes)}"
+        alike.setdefault(repr(sorted(changes.items())), []).append(row)
+    for rows in alike.values():
+        yield f"  {'; '.join(labels[row] for row in rows)}: {_words(comparison.changed_in[rows[0]])}"
     if comparison.missing:
         yield "missing, no finished run: " + "; ".join(
             f"{labels[row]} (seed {', '.join(map(str, gone))})" for row, gone in comparison.missing.items()
