@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
-from cli.printing import Form, Grid, note, show, write_csv, write_json
+from cli.printing import Grid, note, show, show_record, width, write_csv, write_json
 from manifests.errors import QueryError, StorageError
 from manifests.storage import storage_errors
 
@@ -114,22 +114,26 @@ def _show_table(answer: pa.RecordBatchReader, most: int) -> None:
         room = batch.num_rows if not most else max(0, most - len(rows))
         rows += _rows(batch.slice(0, room))
         more += batch.num_rows - min(room, batch.num_rows)
-    if sys.stdout.isatty() and len(answer.schema) > _WIDEST:
+    grid = Grid(answer.schema.names, rows)
+    if len(answer.schema) > _WIDEST or (not sys.stdout.isatty() and width(grid) > _LONGEST):
         _show_records(answer.schema.names, rows)
     else:
-        show(Grid(answer.schema.names, rows))
+        show(grid)
     if more:
         note(f"... and {more:,} more rows: --rows 0 shows all, --out FILE.csv keeps them")
 
 
 _WIDEST = 16
-"""More columns than a terminal can hold side by side: each row is then shown as lines `column value`."""
+"""More columns than can be read side by side: each row is then shown as lines `column value`."""
+
+_LONGEST = 200
+"""Characters of a line of a table in a pipe, above which it is shown so too; a terminal folds its cells."""
 
 
 def _show_records(names: list[str], rows: list[tuple[object, ...]]) -> None:
     for number, row in enumerate(rows, 1):
         known = [(name, value) for name, value in zip(names, row, strict=True) if value is not None]
-        show(Grid(("column", "value"), known), Form.table, title=f"row {number} (unknown columns left out)")
+        show_record(known, title=f"row {number} (unknown columns left out)")
 
 
 def _rows(batch: pa.RecordBatch) -> list[tuple[object, ...]]:

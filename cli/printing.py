@@ -6,6 +6,7 @@ import csv
 import json
 import math
 import sys
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -51,6 +52,24 @@ def show(grid: Grid, form: Form = Form.table, *, title: str = "") -> None:
         _rich_table(grid, title)
     else:
         _plain_table(grid, title)
+
+
+def show_record(values: Sequence[tuple[str, object]], title: str) -> None:
+    """Print one row as lines `column value`; a pipe gets long values folded, as a terminal folds them itself."""
+    if sys.stdout.isatty():
+        show(Grid(("column", "value"), values), title=title)
+        return
+    print(title)
+    indent = max((len(name) for name, _ in values), default=0) + 2
+    for name, value in values:
+        folded = textwrap.wrap(_text(value), _FOLD_AT - indent, break_long_words=False, break_on_hyphens=False)
+        print(name.ljust(indent) + ("\n" + " " * indent).join(folded))
+
+
+def width(grid: Grid) -> int:
+    """Characters of the longest line of the table that a pipe gets."""
+    columns = zip(grid.columns, *grid.rows, strict=True)
+    return sum(max(len(_text(cell)) for cell in column) + 2 for column in columns) - 2
 
 
 def say(lines: Iterable[str]) -> None:
@@ -127,6 +146,9 @@ def _is_number(grid: Grid, column: int) -> bool:
 
 _FOLD_OVER = 30
 """Columns up to this wide are never broken; wider ones are folded to what room there is, at least this much."""
+
+_FOLD_AT = 120
+"""Characters of a line of a record in a pipe; a word is never broken."""
 
 _NO_LIMIT = 100_000
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import textwrap
 from collections.abc import Sequence
 from contextlib import redirect_stdout
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.examples import with_examples
-from cli.printing import Grid, note, say, show
+from cli.printing import Form, Grid, form_of, note, say, show
 from cli.training import Resamples, changed_fields
 from manifests.errors import AffectError
 
@@ -74,7 +75,9 @@ def reproduce(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the commands that are missing; run none.")] = False,
     table_only: Annotated[bool, typer.Option("--table", help="Train nothing: the table of what is there.")] = False,
     resamples: Resamples = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the table as one JSON object.")] = False,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print the table as one JSON object, a list as an array.")
+    ] = False,
     markdown: Annotated[
         Path | None, typer.Option("--markdown", metavar="FILE", help="Also write the table as a Markdown page.")
     ] = None,
@@ -93,7 +96,7 @@ def reproduce(
     from trainer.reproduction.workshop import Workshop
 
     if show_list:
-        _list()
+        _list(form_of(as_json, False))
         return
     if paper is None:
         raise typer.BadParameter("name a paper, or --list them")
@@ -143,7 +146,7 @@ def _run(commands: Sequence[Command | Painting], folder: Path) -> None:
                 raise typer.Exit(code)
 
 
-def _list() -> None:
+def _list(form: Form) -> None:
     from trainer.reproduction.study import load_study, studies
 
     rows = []
@@ -151,7 +154,13 @@ def _list() -> None:
         study = load_study(paper, data)
         trained = [row.name for row in study.rows if row.runs]
         rows.append((paper, data, ", ".join(trained), ", ".join(study.paths), study.about))
-    show(Grid(("paper", "data", "rows", "needs", "about"), rows))
+    if form is Form.json:
+        show(Grid(("paper", "data", "rows", "needs", "about"), rows), form)
+        return
+    for paper, data, trained_rows, needs, about in rows:
+        say([f"{paper} --data {data}" + (f", needs --with {needs}" if needs else "")])
+        for text in (about, f"rows: {trained_rows}"):
+            say(textwrap.wrap(text, 80, initial_indent="  ", subsequent_indent="    ", break_on_hyphens=False))
 
 
 def _pairs(given: Sequence[str]) -> dict[str, str]:

@@ -93,6 +93,22 @@ def test_a_table_tells_how_many_rows_it_left_out(capsys: pytest.CaptureFixture[s
     assert "1 more rows" in said.err
 
 
+def test_an_answer_too_wide_for_a_line_is_folded_in_a_pipe_and_nothing_is_lost(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    numbers = [float(n) for n in range(136)]
+    table = pa.table({"sample_id": ["a/1", "b/2"], "points": [numbers, None], "path": ["x" * 130, "y"]})
+    write_answer(table.to_reader(), AnswerForm.table, None, None)
+    told = capsys.readouterr().out
+    lines = told.splitlines()
+    assert all(len(line) <= 120 for line in lines if "x" not in line)
+    assert lines[0].startswith("row 1")
+    assert " ".join(told.split()).count(f"[{', '.join(f'{n:.4g}' for n in numbers)}]") == 1
+    assert "x" * 130 in told
+    write_answer(table.to_reader(), AnswerForm.csv, None, None)
+    assert len(capsys.readouterr().out.splitlines()) == 3
+
+
 def test_an_answer_that_fails_midway_leaves_the_old_file(tmp_path: Path) -> None:
     out = tmp_path / "answer.csv"
     out.write_text("old")

@@ -46,6 +46,16 @@ def cells(tree: dict[str, Any], column: int = 0) -> dict[str, Any]:
     return {row["row"]: row for row in tree["columns"][column]["rows"]}
 
 
+def test_the_list_fits_a_terminal_and_says_the_same_as_json(capfd: pytest.CaptureFixture[str]) -> None:
+    text = say(capfd, "--list")
+    assert max(map(len, text.splitlines())) <= 80
+    flat = " ".join(text.split())
+    for one in json.loads(say(capfd, "--list", "--json")):
+        assert f"{one['paper']} --data {one['data']}" in flat
+        assert one["rows"] in flat
+        assert " ".join(one["about"].split()) in flat
+
+
 def test_each_run_is_an_ordinary_run_and_its_scores_are_those_of_the_table(
     folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
