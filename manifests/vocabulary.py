@@ -133,8 +133,6 @@ AU_NAMES = {
 AU_SIDES = ("both", "left", "right", "top", "bottom")
 """FACS side prefixes: L, R (the subject's), T and B (lips)."""
 
-AU_SIDE_MIRROR = {"both": "both", "left": "right", "right": "left", "top": "top", "bottom": "bottom"}
-
 AU_DIRECTIONAL_PAIRS = ((51, 52), (55, 56), (61, 62))
 """AUs that name a direction and swap when the picture is mirrored (alignment.md 3)."""
 
@@ -274,8 +272,3 @@ def au_column(au: int, what: str = "") -> str:
     if au not in AU_MIRROR:
         raise UnknownNameError("action unit", au, [f"{n}" for n in AU_NAMES])
     return f"au{au:02d}" + (f"_{what}" if what else "")
-
-
-def mirrored_au(au: CodedAU) -> CodedAU:
-    """The AU as it is coded after the picture is mirrored: sides swap, and so do the directional pairs."""
-    return CodedAU(AU_MIRROR[au.number], AU_SIDE_MIRROR[au.side])

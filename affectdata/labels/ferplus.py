@@ -86,18 +86,6 @@ def probability(votes: NDArray[np.integer]) -> Derived:
     return _normalised(result, valid=(result.sum(axis=1) > total / 2) & (count <= _MOST_CLASSES))
 
 
-def multi_target(votes: NDArray[np.integer]) -> Derived:
-    """The distribution over every class that holds at least 30 % of the votes.
-
-    Args:
-        votes: Counts [N, 10] in the order of `FERPLUS_VOTES`.
-    """
-    cleaned = _without_single_votes(votes)
-    total = cleaned.sum(axis=1)
-    result = np.where(cleaned >= 0.3 * total[:, None], cleaned, 0)
-    return _normalised(result, valid=result.sum(axis=1) > total / 2)
-
-
 def expression_probs(derived: Derived) -> NDArray[np.float32]:
     """Distributions [N, 9] in the order of `EXPRESSIONS`; `other`, which FER+ did not offer, holds 0."""
     probs = np.zeros((len(derived.probs), len(EXPRESSIONS)), dtype=np.float32)

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from enum import StrEnum
 
 import numpy as np
 
-from trainer.metrics.detected import Counts, Detected
-from trainer.metrics.result import Floats, MetricInputError, MetricResult, flagged, mean_or_nan
+from trainer.metrics.detected import LOGIT_CUT, Counts, Detected
+from trainer.metrics.result import Floats, MetricResult, flagged, mean_or_nan
 
 
 class ZeroPolicy(StrEnum):
@@ -46,47 +45,6 @@ def au_f1(cells: Detected, policy: ZeroPolicy = ZeroPolicy.ZERO) -> MetricResult
     return cells.result("au_f1", value, f1, variant=variant, flags=flagged(_hit(counts, policy)))
 
 
-def au_f1_over_folds(
-    folds: Sequence[Detected], aggregation: str = "pooled", policy: ZeroPolicy = ZeroPolicy.ZERO
-) -> MetricResult:
-    """`au_f1` of a folded protocol; report both aggregations.
-
-    Args:
-        folds: The scored rows of each fold, all over the same AUs.
-        aggregation: `fold_mean`, the metric of each fold, then their mean (ME-GraphAU); `pooled`,
-            counts added over folds, then F1.
-        policy: See `ZeroPolicy`.
-
-    Raises:
-        MetricInputError: No fold, folds over different AUs, or an unknown aggregation.
-    """
-    if not folds or len({fold.aus for fold in folds}) > 1 or aggregation not in ("pooled", "fold_mean"):
-        raise MetricInputError(
-            "folds of action units",
-            found=f"{len(folds)} folds, AU sets {sorted({fold.aus for fold in folds})}, aggregation {aggregation!r}",
-            expected="one AU set, and fold_mean or pooled",
-        )
-    if aggregation == "pooled":
-        counts = sum((fold.counts() for fold in folds[1:]), folds[0].counts())
-        f1 = per_au_f1(counts, policy)
-        value, flags = mean_or_nan(f1[~np.isnan(f1)]), flagged(_hit(counts, policy))
-    else:
-        per_fold = [au_f1(fold, policy) for fold in folds]
-        stacked = np.array([result.per_label for result in per_fold])
-        f1 = np.array([mean_or_nan(column[~np.isnan(column)]) for column in stacked.T])
-        values = np.array([result.value for result in per_fold])
-        value = mean_or_nan(values[~np.isnan(values)])
-        flags = tuple(f"fold {n}: {flag}" for n, fold in enumerate(per_fold) for flag in fold.flags)
-    policies = {fold.threshold.policy for fold in folds}
-    one = au_f1(folds[0], policy)
-    used = sum(int(fold.valid.any(axis=1).sum()) for fold in folds)
-    return replace(
-        one,
-        value=value,
-        per_label=tuple(map(float, f1)),
-        rows_used=used,
-        rows_masked=sum(len(fold.valid) for fold in folds) - used,
-        threshold_policy=", ".join(sorted(policies)),
-        aggregation=aggregation,
-        flags=flags if used else ("empty",),
-    )
+def au_f1_logit_cut(cells: Detected) -> MetricResult:
+    """`au_f1` with an AU present from .5 on the logit on, as F3R scores it."""
+    return replace(au_f1(replace(cells, threshold=LOGIT_CUT)), variant=LOGIT_CUT.policy)

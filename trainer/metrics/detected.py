@@ -108,9 +108,6 @@ class Counts:
     fn: Ints
     tn: Ints
 
-    def __add__(self, other: Counts) -> Counts:
-        return Counts(self.tp + other.tp, self.fp + other.fp, self.fn + other.fn, self.tn + other.tn)
-
     @property
     def cells(self) -> Ints:
         """Labelled cells of each AU."""

@@ -13,9 +13,9 @@ from typing import TypeVar
 
 from manifests.errors import UnknownNameError
 from trainer.metrics import accuracy, au_accuracy, au_intensity, ccc, composites, f1, rating_error
-from trainer.metrics.au_f1 import ZeroPolicy, au_f1
+from trainer.metrics.au_f1 import ZeroPolicy, au_f1, au_f1_logit_cut
 from trainer.metrics.classified import Classified
-from trainer.metrics.detected import Detected
+from trainer.metrics.detected import LOGIT_CUT, Detected
 from trainer.metrics.located import Located, Normaliser, area_under_curve, failure_rate, nme
 from trainer.metrics.rated import VALENCE_AROUSAL, Rated
 from trainer.metrics.result import MetricInputError, MetricResult
@@ -111,6 +111,7 @@ METRICS: dict[str, Metric] = {
     **_metrics("au", Detected, [
         (f"au_f1_{policy}", partial(au_f1, policy=policy)) for policy in ZeroPolicy if policy is not ZeroPolicy.ZERO
     ]),
+    **_metrics("au", Detected, [(f"au_f1_{LOGIT_CUT.policy}", au_f1_logit_cut)]),
     **_metrics("au_intensity", Rated, _named(au_intensity.au_icc31)),
     **_metrics("au_intensity", Rated, _named(au_intensity.au_mse, au_intensity.au_mae), higher=False),
     **_metrics("va", Rated, _named(ccc.p_va, ccc.ccc_va_pooled, composites.abaw2_va, composites.abaw_va)),

@@ -56,7 +56,7 @@ class MetricResult:
         labels: The classes, AUs, axes or points it runs over, in order.
         per_label: One value per label where the metric is a mean over them; NaN where undefined.
         threshold_policy: How probabilities became decisions; "" where none is needed.
-        aggregation: pooled, fold_mean or video_mean.
+        aggregation: pooled or video_mean; of several folds see `trainer.across`.
         flags: What a reader must know: `empty`, `too_few`, `degenerate`, `absent ...`, `clipped 0.012`.
         interval: By resampling people, videos or duplicate groups; None where nobody asked for it.
     """

@@ -7,12 +7,13 @@ import pytest
 
 from manifests.vocabulary import EXPRESSION_SPACES
 from trainer.metrics import accuracy, au_accuracy, au_intensity, ccc, f1, rating_error
-from trainer.metrics.au_f1 import ZeroPolicy, au_f1, au_f1_over_folds
+from trainer.metrics.au_f1 import ZeroPolicy, au_f1
 from trainer.metrics.classified import Classified, classified, confusion
 from trainer.metrics.composites import abaw2_expr
 from trainer.metrics.detected import LOGIT_CUT, Detected, detected
 from trainer.metrics.located import Located, Normaliser, area_under_curve, failure_rate, located, nme
 from trainer.metrics.rated import INTENSITY_RANGE, Rated, rated
+from trainer.metrics.registry import metric
 
 
 def close(value: float) -> object:
@@ -116,34 +117,9 @@ def test_d_accuracies(example_d: Detected) -> None:
 
 def test_d_a_cut_on_the_logit_is_another_cut_on_the_probability(example_d: Detected) -> None:
     assert LOGIT_CUT.cuts[0] == pytest.approx(0.6225, abs=5e-5)
-    stricter = Detected(example_d.truth, example_d.probability, example_d.valid, example_d.aus, LOGIT_CUT)
-    assert stricter.counts().tp.tolist() == [2, 0, 0]
-    assert au_f1(stricter).threshold_policy == "logit_cut_0.5"
-
-
-def _fold(tp: int, fp: int, fn: int) -> Detected:
-    truth = np.array([1] * tp + [0] * fp + [1] * fn)[:, None]
-    chance = np.array([0.9] * (tp + fp) + [0.1] * fn)[:, None]
-    return detected(truth, chance, aus=(12,))
-
-
-def test_e_folds() -> None:
-    folds = [_fold(10, 5, 5), _fold(1, 1, 8), _fold(0, 0, 2)]
-    assert [au_f1(fold).value for fold in folds] == pytest.approx([0.6667, 0.1818, 0], abs=5e-5)
-    assert au_f1_over_folds(folds, "fold_mean").value == pytest.approx(0.2828, abs=5e-5)
-    assert au_f1_over_folds(folds, "pooled").value == pytest.approx(0.5116, abs=5e-5)
-    assert au_f1_over_folds(folds, "fold_mean").aggregation == "fold_mean"
-    assert au_f1_over_folds(folds).rows_used == 32
-
-
-def test_e_the_fold_mean_is_the_mean_of_the_folds_own_scores() -> None:
-    truth = np.array([[1, 1], [0, 0]])
-    both, one = (
-        detected(truth * keep, np.array([[0.9, 0.1], [0.1, 0.1]]) * keep, aus=(1, 2)) for keep in ([1, 1], [1, 0])
-    )
-    assert [au_f1(fold, ZeroPolicy.DROP).value for fold in (both, one)] == [0.5, 1]
-    assert au_f1_over_folds([both, one], "fold_mean", ZeroPolicy.DROP).value == 0.75
-    assert au_f1_over_folds([both, one], "pooled", ZeroPolicy.DROP).value == 0.5
+    result = metric("au_f1_logit_cut_0.5").score(example_d)
+    assert result.per_label == pytest.approx((2 / 3, 0, 0))
+    assert (result.variant, result.threshold_policy) == ("logit_cut_0.5", "logit_cut_0.5")
 
 
 @pytest.fixture
