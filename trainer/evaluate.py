@@ -169,6 +169,8 @@ def _named(datasets: Sequence[str] | None, recipe: Recipe) -> tuple[list[str], R
     names = []
     for text in datasets:
         name, colon, protocol = text.partition(":")
+        if name in names or (colon and not protocol):
+            raise ProtocolError(f"dataset {text}", expected="every dataset once, as NAME or NAME:PROTOCOL")
         names.append(name)
         if colon:
             choices[name] = choices.get(name, DatasetChoice(name=name)).model_copy(update={"protocol": protocol})

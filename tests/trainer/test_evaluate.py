@@ -240,6 +240,9 @@ def test_datasets_are_scored_together_each_by_the_protocol_named_with_it(lake: L
     ]
     with pytest.raises(UnknownNameError, match="own"):
         evaluate(run, lake, datasets=["toy", "other:owm"])
+    for wrong in (["other:"], ["other", "other:own"]):
+        with pytest.raises(ProtocolError, match="NAME:PROTOCOL"):
+            evaluate(run, lake, datasets=wrong)
 
 
 def test_a_fold_of_a_protocol_is_scored(lake: Lake, run: Run) -> None:
