@@ -87,11 +87,11 @@ def ingest(
     from affectdata.ingest import MAX_REJECTS
     from affectdata.ingest import ingest as read
     from cli.progress import progress
-    from manifests.lake import Lake
 
     options = own_options(context.args) | ({"map": str(mapping)} if mapping else {})
     check_apart(path, session(context).lakes[-1])
-    with Lake.made(session(context).lakes) as lake, progress() as advance:
+    lake = session(context).lake(create=True)
+    with progress() as advance:
         summary = read(
             lake,
             dataset,

@@ -21,11 +21,11 @@ class Session:
 
     lakes: tuple[Path, ...]
 
-    def lake(self) -> Lake:
-        """The stack of lakes, opened."""
+    def lake(self, *, create: bool = False) -> Lake:
+        """The stack of lakes, opened; with `create`, the writable one is made if it is not there."""
         from manifests.lake import Lake
 
-        return Lake(list(self.lakes))
+        return Lake(list(self.lakes), create=create)
 
 
 def session(context: typer.Context) -> Session:

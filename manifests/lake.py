@@ -9,8 +9,7 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -81,30 +80,6 @@ class Lake:
             _create(self.home)
         for lake in self.paths:
             _check_version(lake)
-
-    @classmethod
-    @contextmanager
-    def made(cls, path: str | Path | Sequence[str | Path]) -> Iterator[Lake]:
-        """The lake, made if it is not there; where it was made and the block fails before it writes, it goes again.
-
-        Raises:
-            LakeError, LakeVersionError: As the constructor.
-        """
-        given = [path] if isinstance(path, (str, Path)) else list(path)
-        home = Path(given[-1]).expanduser().absolute()
-        there = (home / "lake.toml").exists()
-        missing = [folder for folder in (home, *home.parents) if not folder.exists()]
-        lake = cls(given, create=True)
-        try:
-            yield lake
-        except BaseException:
-            # A step makes more than this file when it begins; folders that hold anything stay by themselves.
-            if not there and [file.name for file in home.iterdir()] == ["lake.toml"]:
-                with suppress(OSError):
-                    (home / "lake.toml").unlink()
-                    for folder in missing:
-                        folder.rmdir()
-            raise
 
     def __repr__(self) -> str:
         return f"Lake({[str(p) for p in self.paths]})"

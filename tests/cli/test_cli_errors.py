@@ -171,21 +171,6 @@ def test_a_lake_is_never_made_in_the_folder_that_is_to_be_read(
     assert [path.name for path in tmp_path.iterdir()] == ["fer2013.csv"]
 
 
-def test_a_first_ingest_that_fails_leaves_no_lake_and_a_later_one_leaves_it_alone(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "mine").mkdir()
-    monkeypatch.chdir(tmp_path)
-    for place in ("new/lake", "mine"):
-        assert run(["--lake", place, "ingest", "rafdb", "data"]) == USER_ERROR
-        assert "an empty folder" in capsys.readouterr().err
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["data", "mine"]  # a folder that was there stays
-    Lake("mine", create=True)
-    assert run(["--lake", "mine", "ingest", "rafdb", "data"]) == USER_ERROR
-    assert Lake("mine").datasets() == []
-
-
 @pytest.mark.parametrize(("arguments", "said"), [(["layers"], "holds no dataset yet"), (["runs"], "no run in")])
 def test_a_list_of_nothing_says_so_beside_the_answer(
     arguments: list[str], said: str, lake: Lake, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
