@@ -5,7 +5,8 @@
 FER2013PLUS is the set as distributed, folder or archive with FER+'s votes. For each labelling (`ferplus`: majority of
 the votes, 8 classes; `fer2013`: 7 classes) it trains `ferplus-baseline` on Training, chooses the epoch on a part of
 it drawn by groups of identical pictures, drops copies of scored pictures, and scores PublicTest once. On a GPU the
-network has its full width and trains for 60 epochs. A finished run is not done again, an interrupted one goes on.
+network has its full width and trains for 60 epochs. A finished run is not done again, an interrupted one
+goes on; another --epochs needs another --folder.
 
 Speed, for the recipe of `ferplus`, by turns and each first in every other round:
   whole     the training as it is: crops gathered, normalised and augmented on the device, one optimiser step
@@ -107,7 +108,7 @@ def scored(recipe: Recipe, lake: Lake, path: Path, machine: Machine) -> Run:
         train(recipe, lake, path, machine=machine, resume=begun)
     run = Run(path)
     if run.scores is None:
-        evaluate(run, lake)
+        evaluate(run, lake, device=machine.device)
     return run
 
 
@@ -118,7 +119,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("fer"), help="lake and runs; kept")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--epochs", type=int, default=None)
-    parser.add_argument("--only", default=",".join(LABELS), help="labellings, separated by commas; or none")
+    parser.add_argument("--only", default=",".join(LABELS), help="labellings, separated by commas")
     parser.add_argument("--speed", action="store_true", help="the speeds alone")
     asked = parser.parse_args()
     machine = Machine(asked.device)

@@ -115,7 +115,7 @@ def _show_table(answer: pa.RecordBatchReader, most: int) -> None:
         rows += _rows(batch.slice(0, room))
         more += batch.num_rows - min(room, batch.num_rows)
     grid = Grid(answer.schema.names, rows)
-    if len(answer.schema) > _WIDEST or (not sys.stdout.isatty() and width(grid) > _LONGEST):
+    if rows and (len(answer.schema) > _WIDEST or (not sys.stdout.isatty() and width(grid) > _LONGEST)):
         _show_records(answer.schema.names, rows)
     else:
         show(grid)

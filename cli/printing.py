@@ -6,8 +6,7 @@ import csv
 import json
 import math
 import sys
-import textwrap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Literal, TextIO
@@ -60,10 +59,20 @@ def show_record(values: Sequence[tuple[str, object]], title: str) -> None:
         show(Grid(("column", "value"), values), title=title)
         return
     print(title)
-    indent = max((len(name) for name, _ in values), default=0) + 2
+    indent = min(max((len(name) for name, _ in values), default=0) + 2, _FOLD_AT // 2)
     for name, value in values:
-        folded = textwrap.wrap(_text(value), _FOLD_AT - indent, break_long_words=False, break_on_hyphens=False)
-        print(name.ljust(indent) + ("\n" + " " * indent).join(folded))
+        head = name.ljust(indent) if len(name) < indent else f"{name}\n{' ' * indent}"
+        print(head + f"\n{' ' * indent}".join(folded(_text(value), _FOLD_AT - indent)))
+
+
+def folded(text: str, room: int) -> Iterator[str]:
+    """Pieces that end behind a space, of at most `room` characters where no word is longer; together the text."""
+    while len(text) > room:
+        cut = text.rfind(" ", 0, room) + 1 or text.find(" ", room) + 1 or len(text)
+        yield text[:cut]
+        text = text[cut:]
+    if text:
+        yield text
 
 
 def width(grid: Grid) -> int:

@@ -170,7 +170,10 @@ def _named(datasets: Sequence[str] | None, recipe: Recipe) -> tuple[list[str], R
     for text in datasets:
         name, colon, protocol = text.partition(":")
         if name in names or (colon and not protocol):
-            raise ProtocolError(f"dataset {text}", expected="every dataset once, as NAME or NAME:PROTOCOL")
+            found = "a second time" if name in names else "no protocol behind the colon"
+            then = f"affect layers {name} names its protocols"
+            expected = "every dataset once, as NAME or NAME:PROTOCOL"
+            raise ProtocolError(f"dataset {text} to score", found=found, expected=expected, then=then)
         names.append(name)
         if colon:
             choices[name] = choices.get(name, DatasetChoice(name=name)).model_copy(update={"protocol": protocol})

@@ -124,7 +124,8 @@ def train(
         facts = _facts(recipe, lake, prepared, network, machine)
         facts = replace(facts, weights=reports[0].facts if reports else {}, **_inherited(recipe, lake, parent, facts))
         trainer, learner, keeper = _trainer(recipe, run_dir, prepared, network, machine, say)
-        mine = Share(world=machine.devices * machine.nodes)
+        held = hold_in_memory(prepared.train.stores, machine.devices)
+        mine = Share(world=machine.devices * machine.nodes, blocks=not held)
         before += check_supply(order_for(recipe, prepared.train, mine), prepared.train.targets, learner.losses)
         if trainer.is_global_zero:
             start(run_dir, recipe, facts, resume=resume)
@@ -134,7 +135,7 @@ def train(
                 say(line)
         checkpoint = run_dir / RESUME if resume and (run_dir / RESUME).exists() else None
         with failures(run_dir, recipe):
-            _fit(trainer, learner, recipe, prepared, checkpoint)
+            _fit(trainer, learner, prepared, replace(mine, rank=trainer.global_rank), checkpoint)
             if trainer.is_global_zero:
                 _finish(run_dir, facts, keeper)
         trainer.strategy.barrier("finished")
@@ -173,10 +174,9 @@ def _trainer(
     return trainer, Learner(recipe, network, length, prepared.selection.targets, prepared.train), keeper
 
 
-def _fit(trainer: L.Trainer, learner: Learner, recipe: Recipe, prepared: Prepared, checkpoint: Path | None) -> None:
-    rank, world, pin = trainer.global_rank, trainer.world_size, trainer.strategy.root_device.type == "cuda"
-    held = hold_in_memory(prepared.train.stores, world // trainer.num_nodes)
-    order = order_for(recipe, prepared.train, Share(rank=rank, world=world, blocks=not held))
+def _fit(trainer: L.Trainer, learner: Learner, prepared: Prepared, share: Share, checkpoint: Path | None) -> None:
+    rank, world, pin = share.rank, share.world, trainer.strategy.root_device.type == "cuda"
+    order = order_for(learner.recipe, prepared.train, share)
     if len(prepared.selection) < world:
         raise RecipeError(f"{len(prepared.selection)} samples choose the epoch", expected=f"one per process: {world}")
     # Every process gets a batch: Lightning leaves out the validation of one that has none, and the others wait for it.

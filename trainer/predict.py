@@ -133,6 +133,7 @@ def check_inputs(paths: Sequence[Path]) -> None:
                 f"{path} is neither a picture nor a video",
                 found=f"a name that ends in {path.suffix}" if path.suffix else "a name without an ending",
                 expected=f"{', '.join(sorted(PICTURE_SUFFIXES | VIDEO_SUFFIXES))}, or a folder of such files",
+                then="if it is one, give it such a name",
             )
 
 

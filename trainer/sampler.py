@@ -76,7 +76,7 @@ def check_supply(order: Order, targets: Targets, losses: nn.ModuleDict) -> list[
                 expected=f"train.batch about {math.ceil(least / max(1, found.max()))} times as large",
                 then=f"raise train.batch (or train.quota), or lower tasks.{task}.options.minimum",
             )
-        if enough < len(found) and (least > 1 or not enough):
+        if enough < len(found) and (least > 1 or not enough) and not isinstance(order, Turns):
             lines.append(f"{task}: {enough} of {len(found)} batches have the {least} labelled rows that its loss needs")
     return lines
 

@@ -56,7 +56,7 @@ SPLITS = ("train", "val", "test", "train", "train")
 def write(root: Path, *, samples: int, seed: int, variant: str = VARIANTS[0]) -> Truth:
     """Write the set under `root`: `samples` pictures, of which the last three are the broken ones.
 
-    No variant shows a person of another, whatever their seeds.
+    Variants draw other people and name them otherwise, with equal seeds too.
     """
     number = VARIANTS.index(variant)
     rng = np.random.default_rng([seed, number] if number else seed)

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cli.answers import AnswerForm, answer_form, write_answer
-from cli.printing import Form, Grid, show, write_csv, write_json
+from cli.printing import Form, Grid, folded, show, write_csv, write_json
 from manifests.errors import QueryError
 
 TABLE = pa.table(
@@ -107,6 +107,24 @@ def test_an_answer_too_wide_for_a_line_is_folded_in_a_pipe_and_nothing_is_lost(
     assert "x" * 130 in told
     write_answer(table.to_reader(), AnswerForm.csv, None, None)
     assert len(capsys.readouterr().out.splitlines()) == 3
+
+
+def test_long_names_and_empty_answers_are_told_in_a_pipe_too(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "count(*) FILTER (WHERE " + " AND ".join(f"n > {n}" for n in range(30)) + ")"
+    write_answer(pa.table({name: [7], "b": ["word " * 60]}).to_reader(), AnswerForm.table, None, None)
+    told = capsys.readouterr().out
+    assert name in told
+    assert " 7\n" in told
+    wide = pa.table({f"column{n}": pa.array([], pa.int64()) for n in range(20)})
+    write_answer(wide.to_reader(), AnswerForm.table, None, None)
+    assert "column19" in capsys.readouterr().out
+
+
+@given(st.text(alphabet=st.sampled_from("ab \n\t"), max_size=80), st.integers(1, 20))
+def test_folding_changes_no_character(text: str, room: int) -> None:
+    pieces = list(folded(text, room))
+    assert "".join(pieces) == text
+    assert all(len(piece) <= room or " " not in piece[:-1] for piece in pieces)
 
 
 def test_an_answer_that_fails_midway_leaves_the_old_file(tmp_path: Path) -> None:

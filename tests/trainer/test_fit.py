@@ -279,7 +279,9 @@ def test_the_line_of_an_epoch_leaves_out_what_the_selection_samples_have_no_trut
     assert "nme" not in line
 
 
-def test_losses_and_couplings_do_not_round_in_bfloat16(toy: Lake, recipe: MakeRecipe, run_dir: Path) -> None:
+def test_a_coupling_computes_in_float32_where_the_network_does_not(
+    toy: Lake, recipe: MakeRecipe, run_dir: Path
+) -> None:
     coupling = {"name": "distribution_matching", "options": {"gradient": "symmetric"}}
     sure = recipe(train={"epochs": 1, "precision": "bf16-mixed", "lr": 0.001, "batch": 16}, couplings=[coupling])
     inside: list[torch.dtype] = []

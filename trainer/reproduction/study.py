@@ -164,7 +164,8 @@ class Study(Part):
                 then="leave --small out, or give --steps",
             )
         rows = tuple(row.model_copy(update={"runs": _smaller(row, self.small)}) for row in self.rows)
-        prepare = (*self.prepare, *self.small.prepare)
+        unused = f"/crops/{self.set['alignment']}" if "alignment" in self.small.set else None
+        prepare = (*(s for s in self.prepare if not (unused and s.makes.endswith(unused))), *self.small.prepare)
         return self.model_copy(update={"rows": rows, "prepare": prepare, "small": None})
 
     def row(self, name: str) -> Row:
