@@ -100,9 +100,8 @@ class Learner(L.LightningModule):  # type: ignore[misc]  # lightning ships no ty
         batch.
         """
         step = self._step(batch, epoch)
-        with torch.autocast(
-            batch.dataset.device.type, enabled=False
-        ):  # in bfloat16 1 - 1e-6 is 1, and its log(1 - q) inf
+        # In bfloat16 1 - 1e-6 is 1: a coupling's log(1 - q) would be infinite.
+        with torch.autocast(batch.dataset.device.type, enabled=False):
             losses = {task: loss(*self._compared(task, step)) for task, loss in self.losses.items()}
             terms = {name: self._term(name, step, epoch) for name in self.couplings}
         counts = [step.labels[task].mask.sum() for task in losses]
