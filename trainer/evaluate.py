@@ -171,7 +171,7 @@ def _named(datasets: Sequence[str] | None, recipe: Recipe) -> tuple[list[str], R
         name, colon, protocol = text.partition(":")
         if name in names or (colon and not protocol):
             found = "a second time" if name in names else "no protocol behind the colon"
-            then = f"affect layers {name} names its protocols"
+            then = f"affect layers --dataset {name} names its protocols"
             expected = "every dataset once, as NAME or NAME:PROTOCOL"
             raise ProtocolError(f"dataset {text} to score", found=found, expected=expected, then=then)
         names.append(name)
