@@ -173,7 +173,7 @@ def _named(datasets: Sequence[str] | None, recipe: Recipe) -> tuple[list[str], R
             found = "a second time" if name in names else "no protocol behind the colon"
             then = f"affect layers --dataset {name} names its protocols"
             expected = "every dataset once, as NAME or NAME:PROTOCOL"
-            raise ProtocolError(f"dataset {text} to score", found=found, expected=expected, then=then)
+            raise ProtocolError(f"dataset {text!r} to score", found=found, expected=expected, then=then)
         names.append(name)
         if colon:
             choices[name] = choices.get(name, DatasetChoice(name=name)).model_copy(update={"protocol": protocol})
