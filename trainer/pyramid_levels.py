@@ -15,6 +15,7 @@ from manifests.lake import Lake
 from trainer.augment import normalised, with_channels
 from trainer.calibrate import selection_samples
 from trainer.evaluate import load_network
+from trainer.failures import looking_failures
 from trainer.fit import SCORE_BATCH, Machine
 from trainer.loader import ScoreLoader
 from trainer.networks.feature_pyramid import FeaturePyramid, level_contribution
@@ -53,10 +54,11 @@ def level_contributions(run: Run, lake: Lake | None = None, *, device: str = "au
 
     Raises:
         RunError: The run has no feature pyramid, or heads that do not read its levels directly.
-        RunError: None of the samples that chose its epoch is left.
+        RunError: None of the samples that chose its epoch is left, or out of memory.
     """
     accelerator = Machine(device=device).accelerator
-    network = load_network(run).to(accelerator)
+    with looking_failures(run.name, SCORE_BATCH, accelerator):
+        network = load_network(run).to(accelerator)
     pyramids = [module for module in network.modules() if isinstance(module, FeaturePyramid)]
     if not pyramids or not isinstance(network, TaskNetwork):
         raise RunError(
@@ -75,7 +77,8 @@ def level_contributions(run: Run, lake: Lake | None = None, *, device: str = "au
         )
     means, pictures = {task: torch.ones(1, pyramid.num_features) for task in tasks}, 0
     if lake is not None:
-        means, pictures = _mean_features(run, lake, network, accelerator)
+        with looking_failures(run.name, SCORE_BATCH, accelerator):
+            means, pictures = _mean_features(run, lake, network, accelerator)
     rows = [level_contribution(weights[task], means[task], len(pyramid.levels)).double().numpy() for task in tasks]
     return LevelContributions(tasks, pyramid.levels, np.stack(rows), pictures)
 

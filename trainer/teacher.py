@@ -28,6 +28,7 @@ from manifests.lake import Lake
 from trainer.calibrate import Calibration, calibrate
 from trainer.data import Samples, keys_of
 from trainer.evaluate import load_network, predict
+from trainer.failures import looking_failures
 from trainer.fit import SCORE_BATCH, Machine
 from trainer.kept import TEACHABLE, Kept
 from trainer.pictures import Pictures
@@ -77,11 +78,13 @@ class Teacher:
     @cached_property
     def network(self) -> nn.Module:
         """Loaded when it is first asked for: a run whose pictures are all known needs none."""
-        return load_network(self.run).to(self.device)
+        with looking_failures(self.run.name, SCORE_BATCH, self.device):
+            return load_network(self.run).to(self.device)
 
     def predict(self, samples: Samples) -> Predictions:
         """Predictions of samples, in batches of one shape."""
-        return predict(self.network, self.run.recipe, samples, self.device)
+        with looking_failures(self.run.name, SCORE_BATCH, self.device):
+            return predict(self.network, self.run.recipe, samples, self.device)
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -107,7 +110,7 @@ class Teacher:
             cluster: Where pieces are made; None: in this process.
 
         Raises:
-            RunError: Weights that do not load, or predictions that are no numbers.
+            RunError: Weights that do not load, predictions that are no numbers, or out of memory.
             AffectError: See `Cluster.run`.
         """
         dataset, names = pictures.store.layer.dataset, pictures.names

@@ -345,6 +345,18 @@ def test_predictions_are_made_once(lake: Lake, run: Run) -> None:
     assert digest(lake) == first
 
 
+def test_a_teacher_that_needs_more_memory_than_there_is_says_so(
+    lake: Lake, run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def starving(*_: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr("trainer.teacher.predict", starving)
+    with pytest.raises(RunError, match="room for 256 pictures together on cpu"):
+        label(run, lake)
+    assert not lake.has("toy", "labels/teacher-toy")
+
+
 def test_new_samples_cost_only_themselves_and_the_others_keep_their_labels(lake: Lake, run: Run) -> None:
     label(run, lake, calibrated=False)
     before = lake.read("toy", "labels/teacher-toy").to_pylist()
