@@ -71,6 +71,8 @@ class Learner(L.LightningModule):  # type: ignore[misc]  # lightning ships no ty
         self._row: dict[str, float] = {}
         self._steps = 0
         self._parts: list[Part] = []
+        self._idle: list[str] = []
+        """Tasks without a label in the last batch of any process, where batches take turns."""
 
     def _count(self, trained: Samples | None) -> None:
         """Build the losses, and note how many outputs each dataset annotates."""
@@ -121,8 +123,23 @@ class Learner(L.LightningModule):  # type: ignore[misc]  # lightning ships no ty
             space = sizes.to(batch.dataset.device, non_blocking=True)[batch.dataset]
             labels[task] = replace(labels[task], space=space)
         rows = {task: one.mask.reshape(len(batch), -1).any(1) for task, one in labels.items()}
+        self._idle = self._unlabelled(rows)
         outputs = self.network(images, rows) if self.network.selective else self.network(images)
         return Step(outputs, labels, rows, batch.dataset, self.network, self.done)
+
+    def _unlabelled(self, rows: Mapping[str, Tensor]) -> list[str]:
+        if self.recipe.train.sampler != "alternating" or self.couplings:
+            return []
+        labelled = torch.stack([mine.any() for mine in rows.values()]).float()
+        if _distributed():
+            torch.distributed.all_reduce(labelled)
+        return [task for task, some in zip(rows, labelled.tolist(), strict=True) if not some]
+
+    def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:  # noqa: ARG002  # Lightning's signature
+        """Leave alone what only tasks of other turns use: with a gradient of 0 momentum and decay would move it."""
+        for task in self._idle:
+            for parameter in self.network.only_for(task):
+                parameter.grad = None
 
     def _compared(self, task: str, step: Step) -> tuple[Tensor, Labels]:
         """Outputs and labels of a task in the unit in which its loss compares them."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,8 +12,12 @@ from manifests.errors import AffectError
 from manifests.lake import Lake
 from trainer.data import prepare
 from trainer.fit import Machine, train
+from trainer.learner import Learner
+from trainer.loader import batch_at
+from trainer.network import network_for
 from trainer.recipe import load, names
 from trainer.sampler import order_for
+from trainer.schedule import Length
 
 from .thin import publish, thin
 
@@ -27,7 +32,7 @@ def test_the_recipes_are_those_of_the_papers_tables() -> None:
     kinds = ("", "-coannotation", "-soft", "-dm", "-soft-dm", "-va", "-expr", "-au")
     shared = ("hard6", "hard14", "hard26", "hard32", "cross-stitch", "laf", "tucker", "tt")
     assert {
-        *("sjmt-resnet32", "sjmt-resnet110", "sjmt-vgg16", "single-task", "classical-multitask"),
+        *("sjmt-resnet32", "sjmt-resnet110", "sjmt-vgg16", "single-task", "single-task-au", "classical-multitask"),
         *(f"facebehaviornet{kind}" for kind in kinds),
         *("subtle-single", *(f"subtle-{kind}{ada}" for kind in shared for ada in ("", "-ada"))),
         *("cmcnn", "cmcnn-resnet18", "hps", "cross-stitch", "ps-mcnn", "basedcnn-fer", "basedcnn-fld"),
@@ -50,6 +55,26 @@ def test_facebehaviornet_s_batch_of_751_is_cut_as_printed(mixed: Lake) -> None:
     thin_one = thin("facebehaviornet")
     order = order_for(thin_one, prepare(thin_one, mixed).train)
     assert {len(batch) for batch in order.batches(0)} == {48}
+
+
+@pytest.mark.parametrize("scheme", ["hard", "separate"])
+def test_a_batch_of_one_dataset_moves_nothing_that_only_the_other_s_tasks_use(mixed: Lake, scheme: str) -> None:
+    recipe = thin("classical-multitask", **{"sharing.scheme": scheme, "sources": ["human"]})
+    prepared = prepare(recipe, mixed)
+    network = network_for(recipe, (32, 32))
+    learner = Learner(recipe, network, Length(4, 2), prepared.selection.targets, prepared.train)
+    optimizer = learner.configure_optimizers()
+    moved = []
+    for dataset in (0, 1, 0):
+        rows = np.flatnonzero(prepared.train.dataset == dataset)[:16]
+        before = {task: [p.clone() for p in network.only_for(task)] for task in recipe.tasks.names}
+        torch.stack(list(learner.step_losses(batch_at(prepared.train, rows), 0).values())).sum().backward()
+        learner.on_before_optimizer_step(optimizer)
+        optimizer.step()
+        optimizer.zero_grad()
+        same = {t: all(map(torch.equal, network.only_for(t), old)) for t, old in before.items()}
+        moved.append({task for task, still in same.items() if not still})
+    assert moved == [{"expression"}, {"au"}, {"expression"}]
 
 
 def test_f3r_s_teachers_see_a_quarter_of_the_batches_and_its_student_all() -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -75,6 +76,10 @@ class HardParameterSharing(TaskNetwork):
             outputs[f"{FEATURES}/{task}"] = spread(vector, mine)
             outputs[task] = spread(head.answers(vector), mine)  # type: ignore[operator]  # of a `Head`
         return outputs
+
+    def only_for(self, task: str) -> Iterator[nn.Parameter]:
+        """What comes after the shared layers."""
+        yield from chain(self.own[task].parameters(), self.heads[task].parameters())
 
 
 def stages_of_layers(trunk: Staged, layers: int) -> int:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from itertools import chain
 
 from torch import Tensor, nn
 
@@ -47,6 +48,10 @@ class Separate(TaskNetwork):
                 features, answer = spread(features, mine), spread(answer, mine)
             outputs |= {task: answer, f"{FEATURES}/{task}": features}
         return outputs
+
+    def only_for(self, task: str) -> Iterator[nn.Parameter]:
+        """The whole network of the task."""
+        yield from chain(self.backbones[task].parameters(), self.heads[task].parameters())
 
 
 def spread(values: Tensor, rows: Tensor | None) -> Tensor:

@@ -107,6 +107,10 @@ class TaskNetwork(nn.Module):
         """What became of the pretrained weights of each trunk."""
         return [module.report for module in self.modules() if isinstance(module, Backbone)]
 
+    def only_for(self, task: str) -> Iterator[nn.Parameter]:
+        """The parameters that no other task's outputs depend on."""
+        yield from self.heads[task].parameters()
+
     def last_layer(self, task: str) -> nn.Linear:
         """The layer whose outputs are the task's."""
         linear = [module for module in self.heads[task].modules() if isinstance(module, nn.Linear)]
