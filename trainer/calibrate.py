@@ -154,7 +154,7 @@ def selection_samples(run: Run, lake: Lake, dataset: str) -> Samples:
     mine = np.asarray(pc.is_in(found.identity["sample_id"], value_set=ids)) & ~found.has(run.recipe.protocol.report)
     part = found.part(mine, role)
     truth = truth_sources(lake, dataset, run.recipe.protocol_of(dataset))
-    stores = open_stores(lake, [dataset], run.recipe.alignment)
+    stores = open_stores(lake, {dataset: run.recipe.alignment_of(dataset)})
     return scored_samples(run.recipe, lake, dataset, part, truth, (0, stores))[0]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
@@ -122,7 +122,7 @@ def prepare(recipe: Recipe, lake: Lake) -> Prepared:
         RecipeError: A task without a training label, no selection sample, or crops of several sizes.
     """
     used = [used_layers(lake, d.name, recipe, recipe.sources_of(d.name)) for d in recipe.datasets]
-    stores = open_stores(lake, [d.name for d in recipe.datasets], recipe.alignment)
+    stores = open_stores(lake, {d.name: recipe.alignment_of(d.name) for d in recipe.datasets})
     splits = split_all(recipe, lake)
     train: list[Samples] = []
     selection: list[Samples] = []
@@ -159,12 +159,11 @@ def used_layers(lake: Lake, dataset: str, recipe: Recipe, sources: Sequence[str]
     """
     lake.layer(dataset, "samples")
     protocol = protocol_layer(lake, dataset, recipe.protocol_of(dataset))
-    crops = f"crops/{recipe.alignment}"
+    alignment = recipe.alignment_of(dataset)
+    crops = f"crops/{alignment}"
     if not lake.has(dataset, crops):
         known = [layer.name for layer in lake.layers(dataset) if layer.kind == "crops"]
-        raise UnknownNameError(
-            f"crops of {dataset}", recipe.alignment, known, f"affect align {dataset} --to {recipe.alignment}"
-        )
+        raise UnknownNameError(f"crops of {dataset}", alignment, known, f"affect align {dataset} --to {alignment}")
     lists = {f"selections/{name}" for d in recipe.datasets if d.name == dataset for name in (d.only, d.exclude) if name}
     for key in sorted(lists):
         if not lake.has(dataset, key):
@@ -189,20 +188,20 @@ def used_layers(lake: Lake, dataset: str, recipe: Recipe, sources: Sequence[str]
     return [layer for layer in used if not layer.stale]
 
 
-def open_stores(lake: Lake, datasets: Sequence[str], alignment: str) -> tuple[CropStore, ...]:
-    """The packed crops of several datasets.
+def open_stores(lake: Lake, alignments: Mapping[str, str]) -> tuple[CropStore, ...]:
+    """The packed crops of several datasets, dataset -> alignment.
 
     Raises:
         RecipeError: Their sizes differ.
     """
-    stores = tuple(CropStore(lake, dataset, alignment) for dataset in datasets)
+    stores = tuple(CropStore(lake, dataset, alignment) for dataset, alignment in alignments.items())
     sizes = {store.shape[:2] for store in stores}
     if len(sizes) > 1:
         raise RecipeError(
-            f"crops {alignment} differ in size between datasets",
-            found=", ".join(f"{d} {s.shape}" for d, s in zip(datasets, stores, strict=True)),
+            f"crops {' and '.join(dict.fromkeys(alignments.values()))} differ in size between datasets",
+            found=", ".join(f"{d} {s.shape}" for d, s in zip(alignments, stores, strict=True)),
             expected="one size",
-            then=f"affect align ... --to {alignment} for each of them",
+            then="affect align DATASET --to NAME with one alignment for all of them, or with alignments of one size",
         )
     return stores
 

@@ -103,7 +103,7 @@ def evaluate(
         if not len(part) and datasets is None and len(names) > 1:
             continue  # of several datasets that trained together, those without this role are not scored
         samples, lost = scored_samples(
-            recipe, lake, name, part, truth, (0, open_stores(lake, [name], recipe.alignment))
+            recipe, lake, name, part, truth, (0, open_stores(lake, {name: recipe.alignment_of(name)}))
         )
         _check_some(recipe, name, role, samples)
         run.log_opening(dataset=name, protocol=asked.protocol, fold=asked.fold, role=role, samples=len(samples))
@@ -210,7 +210,7 @@ def _check_unchanged(run: Run, recipe: Recipe, lake: Lake, dataset: str, truth: 
     if trained is None:
         return  # another dataset than the run was trained on
     now = {layer.key: layer.facts.fingerprint for layer in used_layers(lake, dataset, recipe, truth)}
-    watched = ["samples", f"crops/{recipe.alignment}", f"protocols/{recipe.protocol_of(dataset)}"]
+    watched = ["samples", f"crops/{recipe.alignment_of(dataset)}", f"protocols/{recipe.protocol_of(dataset)}"]
     watched += [key for key in now if key.startswith("labels/")]
     changed = [key for key in watched if key in trained and key in now and trained[key] != now[key]]
     if changed:

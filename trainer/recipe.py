@@ -90,6 +90,11 @@ class Recipe(Part):
         own = {d.name: d.protocol for d in self.datasets}
         return own.get(dataset) or self.protocol.name
 
+    def alignment_of(self, dataset: str) -> str:
+        """Name of the crops of a dataset of this recipe, or of the recipe where it names none."""
+        own = {d.name: d.alignment for d in self.datasets}
+        return own.get(dataset) or self.alignment
+
     def fold_of(self, dataset: str) -> int | None:
         """Fold of the protocol of a dataset; none where the dataset names a protocol of its own."""
         return self.protocol.fold if self.protocol_of(dataset) == self.protocol.name else None

@@ -58,6 +58,8 @@ class DatasetChoice(Part):
     """Selection layer: its samples do not train."""
     protocol: str | None = None
     """Protocol of this dataset where it differs from the recipe's."""
+    alignment: str | None = None
+    """Crops of this dataset where they differ from the recipe's; of the same size."""
     augment: Augment | None = None
     """Augmentation of this dataset where it differs from the recipe's."""
 

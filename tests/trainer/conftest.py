@@ -37,6 +37,7 @@ class Toy:
     subject: Any = None
     picture: Any = None
     """Number of the picture of each sample; the same number twice is a pixel-identical copy."""
+    alignment: str = "resize32"
     labels: dict[str, dict[str, list[Any]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -92,11 +93,11 @@ class Toy:
                 step.write("labels", source, pa.table({"sample_id": ids, **columns}), facts, ["samples"])
             step.write("faces", "whole", pa.table(faces), parents=["samples"])
             step.write("protocols", "official", pa.table(roles), LayerFacts(truth=self.truth), ["samples"])
-            step.write("crops", "resize32", pa.table(crops), LayerFacts(extra=extra), ["samples", "faces/whole"])
+            step.write("crops", self.alignment, pa.table(crops), LayerFacts(extra=extra), ["samples", "faces/whole"])
             for number in range(int(shard.max()) + 1):
                 file = work / f"{number}.u8"
                 file.write_bytes(pixels[shard == number].tobytes())
-                step.link(shard_name("resize32", number), file)
+                step.link(shard_name(self.alignment, number), file)
             step.finish_work(work)
         return lake
 

@@ -245,6 +245,24 @@ def test_datasets_are_scored_together_each_by_the_protocol_named_with_it(lake: L
             evaluate(run, lake, datasets=wrong)
 
 
+def test_a_dataset_trains_and_is_scored_on_crops_of_its_own(lake: Lake, tmp_path: Path, recipe: MakeRecipe) -> None:
+    Toy(seed=2, alignment="box32").publish(lake, "boxes")
+    datasets = [{"name": "toy"}, {"name": "boxes", "alignment": "box32"}]
+    trained = train(
+        recipe(datasets=datasets, train={"epochs": 1}),
+        lake,
+        tmp_path / "boxed",
+        machine=Machine("cpu"),
+        say=lambda _: None,
+    )
+    assert "crops/box32" in trained.facts.fingerprints["boxes"]
+    assert "crops/resize32" in trained.facts.fingerprints["toy"]
+    assert [one.dataset for one in evaluate(trained, lake, device="cpu", resamples=0).datasets] == ["toy", "boxes"]
+    plain = recipe(datasets=[{"name": "toy"}, {"name": "boxes"}], train={"epochs": 1})
+    with pytest.raises(UnknownNameError, match="affect align boxes --to resize32"):
+        train(plain, lake, tmp_path / "plain", machine=Machine("cpu"), say=lambda _: None)
+
+
 def test_a_fold_of_a_protocol_is_scored(lake: Lake, run: Run) -> None:
     table = lake.read("toy", "protocols/official").filter(pc.field("role") == "test")
     folds = table.set_column(table.column_names.index("fold"), "fold", pa.array([0, 1] * 10, table["fold"].type))
