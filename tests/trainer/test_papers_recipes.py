@@ -98,6 +98,15 @@ def test_co_annotation_fills_only_what_is_unknown(mixed: Lake) -> None:
     assert (filled.au.present[gained] == 1).all(), "an unlisted AU stays unknown, never absent"
 
 
+@pytest.mark.parametrize(
+    ("name", "divisor"), [("facebehaviornet", "rows"), ("facebehaviornet-coannotation", "weighted_rows")]
+)
+def test_co_annotated_aus_are_divided_by_their_weights(name: str, divisor: str) -> None:
+    au = load(name).tasks.au
+    assert au is not None
+    assert au.options == {"reduction": divisor}
+
+
 def test_a_source_that_nobody_made_is_refused_before_the_first_batch(toy: Lake, tmp_path: Path) -> None:
     recipe = thin("facebehaviornet-coannotation", datasets=[{"name": "toy"}])
     with pytest.raises(AffectError, match="co-du2014"):

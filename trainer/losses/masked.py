@@ -27,6 +27,9 @@ class Reduction(StrEnum):
     """sum(m w l) / max(1, sum(m)): every labelled cell counts the same."""
     ROWS = "rows"
     """Mean over the rows with n_i > 0 of sum_j(m w l) / n_i: every labelled image counts the same."""
+    WEIGHTED_ROWS = "weighted_rows"
+    """Mean over the rows with sum_j(m w) > 0 of sum_j(m w l) / sum_j(m w): weights compare the cells of one image and
+    never images, so that those of one cell a row (classes) say nothing (methods.md 2.3, reading B7)."""
     BATCH_TOTAL = "batch_total"
     """sum(m w l) / (B J): shrinks when outputs are added."""
     SPACE = "space"
@@ -89,7 +92,7 @@ def reduce(
     Args:
         loss: [B, J] or [B], elementwise; its values at unlabelled cells are dropped.
         mask: Bool, shape of `loss`.
-        weight: Shape of `loss`, >= 0; None means 1. Weights never enter the divisor.
+        weight: Shape of `loss`, >= 0; None means 1. Weights enter no divisor but that of `weighted_rows`.
         how: See `Reduction`.
         space: Int [B], required by `space`.
 
@@ -98,14 +101,15 @@ def reduce(
     """
     if loss.ndim == 1:
         loss, mask, weight = loss[:, None], mask[:, None], None if weight is None else weight[:, None]
-    kept = torch.where(mask, loss, 0.0)
-    if weight is not None:
-        kept = kept * torch.where(mask, weight.to(kept.dtype), 0.0)
+    weighing = torch.where(mask, 1.0 if weight is None else weight.to(loss.dtype), 0.0)
+    kept = torch.where(mask, loss, 0.0) * weighing
     match how:
         case Reduction.CELLS:
             return kept.sum() / mask.sum().clamp(min=1)
         case Reduction.ROWS:
             return _row_mean(kept, mask.sum(dim=1))
+        case Reduction.WEIGHTED_ROWS:
+            return _row_mean(kept, weighing.sum(dim=1))
         case Reduction.BATCH_TOTAL:
             return kept.sum() / max(1, mask.numel())
         case Reduction.SPACE:
@@ -120,4 +124,4 @@ def reduce(
 
 def _row_mean(kept: Tensor, divisor: Tensor) -> Tensor:
     counted = divisor > 0
-    return (kept.sum(dim=1) / divisor.clamp(min=1)).where(counted, 0.0).sum() / counted.sum().clamp(min=1)
+    return (kept.sum(dim=1) / divisor.where(counted, 1)).where(counted, 0.0).sum() / counted.sum().clamp(min=1)

@@ -25,7 +25,7 @@ class SelectiveOptions(Part):
 
     reduction: Reduction = Reduction.CELLS
     """What the paper's N is: cells, the labelled cells of the batch; batch_total, all outputs; space, the outputs that
-    the row's dataset labels; rows, row by row."""
+    the row's dataset labels; rows and weighted_rows, row by row."""
     spaces: dict[str, int] = Field(default_factory=dict)
     """With reduction space: dataset -> number of these outputs that it labels."""
 

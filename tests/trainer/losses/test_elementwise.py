@@ -34,6 +34,14 @@ def test_a_confident_logit_stays_finite() -> None:
     assert BinaryCrossEntropy()(torch.tensor([[-1e4, 1e4]]), labels).item() == pytest.approx(1e4)
 
 
+@pytest.mark.parametrize(("reduction", "value"), [("weighted_rows", 0.417182), ("rows", 0.349042)])
+def test_the_worked_values_of_a_co_annotated_happiness(reduction: str, value: float) -> None:
+    """AU12, AU25 and, with its fraction .51, AU6; both divisors of reading B7."""
+    labels = Labels(torch.ones(1, 3), torch.ones(1, 3, dtype=torch.bool), torch.tensor([[1.0, 1.0, 0.51]]))
+    logits = torch.logit(torch.tensor([[0.8, 0.7, 0.4]]))
+    assert BinaryCrossEntropy(reduction=reduction)(logits, labels).item() == pytest.approx(value, abs=1e-6)
+
+
 def test_squared_and_absolute_error_are_those_of_torch_over_the_labelled_cells() -> None:
     output, labels = _batch()
     seen, truth = output[labels.mask], labels.target[labels.mask]

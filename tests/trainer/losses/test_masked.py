@@ -1,4 +1,4 @@
-"""Promises that every loss keeps (methods.md 0.3: U1-U4), and the four reductions."""
+"""Promises that every loss keeps (methods.md 0.3: U1-U4), and the reductions."""
 
 from __future__ import annotations
 
@@ -168,6 +168,34 @@ def test_batch_total_shrinks_when_an_output_is_added() -> None:
 def test_space_divides_by_the_label_space_of_the_rows_dataset() -> None:
     space = torch.tensor([3, 2, 0])  # the third row's dataset does not annotate the task at all
     assert reduce(LOSS, MASK, how=Reduction.SPACE, space=space).item() == pytest.approx((3 / 3 + 8 / 2) / 2)
+
+
+def test_weighted_rows_is_a_weighted_mean_in_each_row_and_a_plain_one_over_them() -> None:
+    weight = torch.tensor([[1.0, 0.5, 7.0], [0.25, 1.0, 1.0], [1.0, 1.0, 1.0]])
+    value = reduce(LOSS, MASK, weight, how=Reduction.WEIGHTED_ROWS)
+    assert value.item() == pytest.approx(((1 + 0.5 * 2) / 1.5 + 8) / 2)
+    plain = reduce(LOSS, MASK, how=Reduction.WEIGHTED_ROWS)
+    assert torch.equal(plain, reduce(LOSS, MASK, how=Reduction.ROWS))
+
+
+def test_weighted_rows_leaves_out_a_row_whose_weights_are_all_zero() -> None:
+    loss = LOSS.clone().requires_grad_()
+    weight = torch.tensor([[0.0, 0.0, 1.0], [1.0, 1.0, 1.0], [1.0, 1.0, 1.0]])
+    value = reduce(loss, MASK, weight, how=Reduction.WEIGHTED_ROWS)
+    value.backward()
+    assert value.item() == 8
+    assert loss.grad is not None
+    assert torch.equal(loss.grad, torch.tensor([[0.0] * 3, [1.0, 0.0, 0.0], [0.0] * 3]))
+
+
+@pytest.mark.parametrize("reduction", Reduction)
+def test_weights_of_zero_give_an_exact_attached_zero(reduction: Reduction) -> None:
+    loss = LOSS.clone().requires_grad_()
+    value = reduce(loss, MASK, torch.zeros(3, 3), how=reduction, space=torch.tensor([3, 3, 3]))
+    value.backward()
+    assert value.item() == 0
+    assert loss.grad is not None
+    assert torch.equal(loss.grad, torch.zeros(3, 3))
 
 
 def test_weights_multiply_the_loss_and_not_the_divisor() -> None:
