@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import lightning as L
 import numpy as np
@@ -17,7 +17,7 @@ from trainer.augment import Augmenter, normalised, with_channels
 from trainer.data import Samples
 from trainer.losses.balance import spaces
 from trainer.losses.coupling import Step, Term
-from trainer.losses.masked import Labels
+from trainer.losses.masked import Labels, MaskedLoss
 from trainer.network import couplings_for, losses_for
 from trainer.networks.heads import WhitenedLinear
 from trainer.networks.sharing import TaskNetwork, attached
@@ -96,17 +96,16 @@ class Learner(L.LightningModule):  # type: ignore[misc]  # lightning ships no ty
     def step_losses(self, batch: Batch, epoch: int) -> dict[str, Tensor]:
         """Weighted loss of each task and coupling on an augmented batch; an exact 0 where nothing is labelled.
 
-        Of several processes each scales its loss by its share of the labels, so that DDP's mean of gradients is the
-        gradient of the whole batch's mean. That holds for the reductions `cells` and, where rows are labelled alike
-        densely, `rows`, and for couplings that say what they count; `ccc` correlates within each process's part of the
-        batch.
+        Of several processes each scales its loss by its share of what the loss counts, so that DDP's mean of gradients
+        is the gradient of the whole batch's mean. That holds for every reduction, and for couplings that say what they
+        count; `ccc` correlates within each process's part of the batch.
         """
         step = self._step(batch, epoch)
         # In bfloat16 1 - 1e-6 is 1: a coupling's log(1 - q) would be infinite.
         with torch.autocast(batch.dataset.device.type, enabled=False):
             losses = {task: loss(*self._compared(task, step)) for task, loss in self.losses.items()}
             terms = {name: self._term(name, step, epoch) for name in self.couplings}
-        counts = [step.labels[task].mask.sum() for task in losses]
+        counts = [cast(MaskedLoss, loss).count(step.labels[task]) for task, loss in self.losses.items()]
         for name, term in terms.items():
             losses[name] = term.loss
             counts.append(torch.ones_like(term.loss) if term.count is None else term.count)

@@ -32,10 +32,16 @@ def free_port() -> int:
 @pytest.mark.usefixtures("forks")
 def test_two_processes_equal_one(lake: Lake, recipe: MakeRecipe, tmp_path: Path) -> None:
     toy = Toy()
-    toy.labels["human"]["expression"][:40] = [None] * 40  # the processes hold unlike numbers of labels
+    human = toy.labels["human"]
+    human["expression"][:40] = [None] * 40  # the processes hold unlike numbers of labels
+    for name in [name for name in human if name.startswith("au")][2:]:
+        human[name] = [None if i % 3 else value for i, value in enumerate(human[name])]
     toy.publish(lake)
     chosen = recipe(
-        tasks={"expression": {}, "landmarks": {"weight": 0.1}},
+        tasks={
+            **{"expression": {}, "landmarks": {"weight": 0.1}},
+            **{"au": {"set": "disfa12", "options": {"reduction": "rows"}}},
+        },
         train={
             **{"epochs": 1, "batch": 8, "lr": 0.01, "optimizer": "sgd", "augment": {"flip": True}},
             **{"sampler": "aligned", "sets": ["expression", "toy"]},
@@ -53,7 +59,7 @@ def test_two_processes_equal_one(lake: Lake, recipe: MakeRecipe, tmp_path: Path)
     assert [text.count("epoch 1/1") for _, text in said] == [1, 0]  # one process speaks
     two, one = Run(tmp_path / "two"), train(chosen, lake, tmp_path / "one", machine=Machine("cpu"), say=lambda _: None)
     assert two.facts.device == "2 x cpu"
-    for name in ("loss", "loss_expression", "loss_landmarks", "score"):
+    for name in ("loss", "loss_expression", "loss_au", "loss_landmarks", "score"):
         assert two.metrics[name].iloc[0] == pytest.approx(one.metrics[name].iloc[0], rel=1e-3)
 
 

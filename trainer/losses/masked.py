@@ -64,14 +64,20 @@ class MaskedLoss(nn.Module):
         name: Registry name.
         fits: Kinds of head output the loss is made for (`trainer.networks.heads.HeadSpec.kind`).
         minimum: Labelled rows in a batch below which it is 0.
+        reduction: See `Reduction`.
     """
 
     name: ClassVar[str]
     fits: ClassVar[frozenset[str]]
     minimum: int = 1
+    reduction: Reduction = Reduction.CELLS
 
     def forward(self, output: Tensor, labels: Labels) -> Tensor:
         raise NotImplementedError
+
+    def count(self, labels: Labels) -> Tensor:
+        """How much of a batch the loss is a mean over: its share in the loss of a batch of which it is a part."""
+        return counted(labels.mask, labels.weight, how=self.reduction, space=labels.space)
 
 
 def known(target: Tensor, mask: Tensor) -> Tensor:
@@ -101,27 +107,45 @@ def reduce(
     """
     if loss.ndim == 1:
         loss, mask, weight = loss[:, None], mask[:, None], None if weight is None else weight[:, None]
-    weighing = torch.where(mask, 1.0 if weight is None else weight.to(loss.dtype), 0.0)
-    kept = torch.where(mask, loss, 0.0) * weighing
+    kept = torch.where(mask, loss, 0.0) * _weighing(mask, weight)
+    divisor = _row_divisor(mask, weight, how, space)
+    if divisor is not None:
+        kept = (kept.sum(dim=1) / divisor.where(divisor > 0, 1)).where(divisor > 0, 0.0)
+    return kept.sum() / counted(mask, weight, how=how, space=space).clamp(min=1)
+
+
+def counted(
+    mask: Tensor, weight: Tensor | None = None, *, how: Reduction = Reduction.CELLS, space: Tensor | None = None
+) -> Tensor:
+    """How many rows or cells the mean of `reduce` runs over, an int64 scalar; its arguments and refusals are those.
+
+    The mean over a batch is that of the means over its parts, each weighed by its count.
+    """
+    if mask.ndim == 1:
+        mask, weight = mask[:, None], None if weight is None else weight[:, None]
+    divisor = _row_divisor(mask, weight, how, space)
+    if divisor is not None:
+        return (divisor > 0).sum()
+    return (mask if how is Reduction.CELLS else torch.ones_like(mask)).sum()
+
+
+def _row_divisor(mask: Tensor, weight: Tensor | None, how: Reduction, space: Tensor | None) -> Tensor | None:
+    """What each row's sum is divided by, [B], 0 for a row outside the mean; None: the mean runs over cells."""
     match how:
-        case Reduction.CELLS:
-            return kept.sum() / mask.sum().clamp(min=1)
+        case Reduction.CELLS | Reduction.BATCH_TOTAL:
+            return None
         case Reduction.ROWS:
-            return _row_mean(kept, mask.sum(dim=1))
+            return mask.sum(dim=1)
         case Reduction.WEIGHTED_ROWS:
-            return _row_mean(kept, weighing.sum(dim=1))
-        case Reduction.BATCH_TOTAL:
-            return kept.sum() / max(1, mask.numel())
-        case Reduction.SPACE:
-            if space is None:
-                raise RecipeError(
-                    "the reduction `space` divides by the size of each row's label space",
-                    found="a batch without label spaces",
-                    then="choose cells, rows or batch_total",
-                )
-            return _row_mean(kept, space)
+            return _weighing(mask, weight).sum(dim=1)
+        case Reduction.SPACE if space is not None:
+            return space
+    raise RecipeError(
+        "the reduction `space` divides by the size of each row's label space",
+        found="a batch without label spaces",
+        then="choose cells, rows or batch_total",
+    )
 
 
-def _row_mean(kept: Tensor, divisor: Tensor) -> Tensor:
-    counted = divisor > 0
-    return (kept.sum(dim=1) / divisor.where(counted, 1)).where(counted, 0.0).sum() / counted.sum().clamp(min=1)
+def _weighing(mask: Tensor, weight: Tensor | None) -> Tensor:
+    return torch.where(mask, 1.0 if weight is None else weight.float(), 0.0)

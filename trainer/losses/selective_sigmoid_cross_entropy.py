@@ -16,7 +16,7 @@ from torch import Tensor
 from manifests.errors import RecipeError
 from trainer.losses.binary_cross_entropy import BinaryCrossEntropy
 from trainer.losses.coupling import Bench, Coupling, Step, Term
-from trainer.losses.masked import Labels, Reduction, known
+from trainer.losses.masked import Labels, Reduction, counted, known
 from trainer.settings import Part
 
 
@@ -63,7 +63,7 @@ class SelectiveSigmoidCrossEntropy(Coupling):
             union = Labels(union.target, union.mask, union.weight, space=self.spaces[step.dataset])
         logits = [step.outputs[task] for task in self.tasks]
         loss = selective_sigmoid_cross_entropy(logits, union, reduction=self.reduction)
-        return Term(loss, union.mask.sum())
+        return Term(loss, counted(union.mask, union.weight, how=self.reduction, space=union.space))
 
 
 def selective_sigmoid_cross_entropy(

@@ -123,6 +123,31 @@ def test_the_order_of_rows_changes_no_loss(name: str, reduction: Reduction | Non
     torch.testing.assert_close(loss(output[order], shuffled), loss(output, labels), rtol=1e-6, atol=0)
 
 
+@pytest.mark.parametrize(("name", "reduction"), [case for case in CASES if case[0] != "ccc"])
+def test_parts_of_a_batch_weighed_by_their_counts_have_its_loss_and_gradients(
+    name: str, reduction: Reduction | None
+) -> None:
+    """As processes of a distributed run train: one holds most of the labels, one rows without any."""
+    labels, loss = _labels(name), _loss(name, reduction)
+    mask, space, weight = labels.mask.clone(), labels.space, labels.weight
+    mask[8:] = False
+    mask[:3] = True
+    assert space is not None
+    assert weight is not None
+    space[9:11] = 0
+    weight[3] = 0
+    labels = replace(labels, mask=mask, space=space, weight=weight)
+    network = _network()
+    total = torch.zeros(())
+    for part in (slice(0, 3), slice(3, 8), slice(8, 12)):
+        held = Labels(labels.target[part], mask[part], weight[part], space=space[part])
+        total = total + loss(network(_pictures()[part]), held) * loss.count(held) / loss.count(labels)
+    total.backward()
+    parts = [total.detach(), *(p.grad for p in network.parameters() if p.grad is not None)]
+    for whole, summed in zip(_loss_and_gradients(loss, labels), parts, strict=True):
+        torch.testing.assert_close(summed, whole)
+
+
 @pytest.mark.parametrize(("name", "reduction"), CASES)
 def test_a_nan_in_an_unlabelled_cell_reaches_no_parameter(name: str, reduction: Reduction | None) -> None:
     labels = _labels(name)

@@ -144,13 +144,14 @@ def test_weights_of_a_task_reach_its_cells_alone() -> None:
     assert union.weight[:, 7:].unique().tolist() == [1.0]
 
 
-def test_the_coupling_trains_every_task_and_counts_the_labelled_cells() -> None:
-    coupling = SelectiveSigmoidCrossEntropy(bench(*HEADS), SelectiveOptions())
+@pytest.mark.parametrize(("reduction", "count"), [("cells", 4 * 7 + 4 * 11), ("batch_total", 9 * 18), ("rows", 8)])
+def test_the_coupling_trains_every_task_and_counts_what_its_mean_runs_over(reduction: str, count: int) -> None:
+    coupling = SelectiveSigmoidCrossEntropy(bench(*HEADS), SelectiveOptions.model_validate({"reduction": reduction}))
     outputs, labels = batch()
     term = coupling(step(outputs, labels))
     assert coupling.trains == {"expression", "au"}
-    assert term.count == 4 * 7 + 4 * 11
-    torch.testing.assert_close(term.loss, loss_of(outputs, labels))
+    assert term.count == count
+    torch.testing.assert_close(term.loss, loss_of(outputs, labels, reduction))
 
 
 def test_outputs_that_are_no_sigmoids_are_refused() -> None:
