@@ -90,19 +90,20 @@ C-EXPR-DB in the ABAW challenges."""
 MENTAL_STATES = (
     "happy",
     "anger",
-    "disgust",
     "sad",
     "fear",
     "surprise",
     "anxious",
     "arrogant",
-    "sleepy",
     "thinking",
     "helpless",
     "suspicious",
+    "hesitant",
     "questioning",
+    "indifferent",
 )
-"""LSEMSW's 13 emotions and mental states. The names are unverified against the release (datasets/lsemsw.md)."""
+"""LSEMSW's 13 emotions and mental states: those of table 2 of Hu et al. 2018, which prints fear as scared. They are
+unverified against the release."""
 
 FACE_STATUSES = ("ok", "not_a_face", "uncertain", "none_of_these")
 ROLES = ("train", "val", "test", "ignore")
@@ -202,11 +203,10 @@ _COMPOUND_SYNONYMS = {alias: name for alias, name in _EXPRESSION_SYNONYMS.items(
 _MENTAL_STATE_SYNONYMS = _synonyms(
     happy="happiness",
     anger="angry",
-    disgust="disgusted",
     sad="sadness",
     fear="scared",
     surprise="surprised suprise",
-    **dict.fromkeys(MENTAL_STATES[6:], ""),
+    **dict.fromkeys(MENTAL_STATES[5:], ""),
 )
 
 

@@ -30,8 +30,15 @@ SPLITS = {"train": "train", "training": "train", "val": "val", "valid": "val", "
           "test": "test", "testing": "test"}  # fmt: skip
 """Name of a folder above class folders -> role."""
 
-_OWN_STATES = MENTAL_STATES[6:]
+_OWN_STATES = MENTAL_STATES[5:]
 """Classes that no other dataset of class folders has."""
+
+_COUNTS = {
+    "happy": 22_378, "surprise": 13_712, "anxious": 11_776, "arrogant": 11_240, "sad": 10_392, "thinking": 31_645,
+    "fear": 12_190, "helpless": 10_699, "anger": 9_014, "suspicious": 12_666, "hesitant": 7_365, "questioning": 10_288,
+    "indifferent": 12_314,
+}  # fmt: skip
+"""Table 2 of Hu et al. 2018."""
 
 _PICTURES = (".jpg", ".jpeg", ".png", ".bmp")
 _NOTICE = (
@@ -50,7 +57,7 @@ CARD = Card(
             "human",
             {"mental_state": MENTAL_STATES},
             {"mental_state": "frame"},
-            "manual: one of 13 emotions and mental states per picture [one source]; names [unverified]",
+            "manual: one of 13 emotions and mental states per picture [one source]; names of the paper's table 2",
         ),
     ),
     protocols=(
@@ -73,15 +80,14 @@ CARD = Card(
 or
 train/Thinking/000001.jpg   val/...   test/...
 or, with --map, one CSV or Parquet file of any shape""",
-    published=(Published("", {"": 176_000}, sure="one source, about"),),
+    published=(Published("", _COUNTS | {"": 175_679}, "human", "one source", column="mental_state"),),
     subject_key="unknown",
     group_key="unknown; the pictures may be frames of films [unverified]",
     options=(Option("map", "TOML file (affect info table) for a list of your own shape", is_path=True),),
     unverified=(
-        "the 13 names: happy, anger, disgust, sad, fear (perhaps printed scared), surprise, anxious, arrogant, "
-        "sleepy, thinking, helpless, suspicious, questioning",
+        "the 13 names are those that the paper prints (scared is read as fear), not those of the release",
         "the order of label integers: none is known, so integers need a code table",
-        "several annotators per picture; train, validation and test in the proportion 3:1:1",
+        "which pictures are the paper's 80 % for training, 10 % for validation and 10 % for the test",
         "directory tree, file names, face crops",
     ),
 )

@@ -21,8 +21,8 @@ from affectdata.synthetic.truth import LabelTruth, RejectTruth, RoleTruth, Sampl
 
 DATASET = "lsemsw"
 VARIANTS = ("folders", "flat", "list")
-STATES = ("Happy", "Anger", "Disgust", "Sad", "Fear", "Surprise", "Anxious", "Arrogant", "Sleepy", "Thinking",
-          "Helpless", "Suspicious", "Questioning")  # fmt: skip
+STATES = ("Happy", "Anger", "Sad", "Fear", "Surprise", "Anxious", "Arrogant", "Thinking", "Helpless", "Suspicious",
+          "Hesitant", "Questioning", "Indifferent")  # fmt: skip
 SPELLINGS = {"Fear": "Scared", "Happy": "Happiness", "Sad": "sad"}
 SPLITS = {"train": "train", "validation": "val", "test": "test"}
 """Folder of a split -> role, in the proportion 3:1:1 [unverified]."""

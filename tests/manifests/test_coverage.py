@@ -26,7 +26,7 @@ rows_of_labels = st.lists(
         {},
         optional={
             "expression": st.sampled_from(["neutral", "fear", "contempt"]),
-            "mental_state": st.sampled_from(["sleepy", "arrogant"]),
+            "mental_state": st.sampled_from(["hesitant", "arrogant"]),
             "valence": st.just(0.5),
             "arousal": st.just(-0.5),
             "au04": st.sampled_from([0, 1]),

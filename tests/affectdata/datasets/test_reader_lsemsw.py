@@ -20,7 +20,7 @@ from affectdata.ingest_summary import IngestSummary
 from cli.app import app
 from manifests.errors import AffectError, DatasetError
 from manifests.lake import Lake
-from manifests.vocabulary import MENTAL_STATES
+from manifests.vocabulary import MENTAL_STATE, MENTAL_STATES
 from tests.affectdata.datasets.conftest import rejects
 
 Run = Callable[..., IngestSummary]
@@ -94,7 +94,7 @@ def test_every_picture_of_a_folder_that_is_no_class_or_no_split_is_refused(lake:
         "train/Thinking/1.txt": "",
         "train/Bored/1.jpg": "",
         "train/Bored/2.jpg": "",
-        "extra/Sleepy/1.jpg": "",
+        "extra/Hesitant/1.jpg": "",
     }
     assert rejects(ingested("lsemsw", tree)) == {"unknown-class-folder": 2, "unknown-split": 1, "bad-name": 1}
     refused = {row["detail"] for row in lake.read("lsemsw", "rejects").to_pylist()}
@@ -109,7 +109,15 @@ def test_class_folders_of_other_datasets_are_not_this_one(folder: str, ingested:
 
 def test_the_map_offers_the_thirteen_names_of_the_vocabulary() -> None:
     assert parse_map(lsemsw.MAP.read_text()).labels["human"].offered["mental_state"] == MENTAL_STATES
+
+
+def test_the_names_are_the_thirteen_that_the_paper_prints() -> None:
+    printed = "Happy Anxious Sad Scared Angry Hesitant Indifferent Surprised Arrogant Thinking Helpless Suspicious"
+    assert {MENTAL_STATE.canonical(name) for name in (*printed.split(), "Questioning")} == set(MENTAL_STATES)
     assert len(MENTAL_STATES) == 13
+    (published,) = lsemsw.CARD.published
+    assert set(published.counts) == {"", *MENTAL_STATES}
+    assert sum(count for name, count in published.counts.items() if name) == published.counts[""]
 
 
 def test_info_says_that_the_layout_is_unknown_and_how_it_is_read() -> None:
