@@ -34,8 +34,12 @@ EXPRESSION_SPACES = {
     "expr7": EXPRESSIONS[:7],
     "expr8-contempt": EXPRESSIONS[:8],
     "expr8-other": (*EXPRESSIONS[:7], "other"),
+    "expr6": EXPRESSIONS[1:7],
+    "expr7-contempt": EXPRESSIONS[1:8],
 }
-"""Class spaces that a recipe may choose."""
+"""Class spaces that a recipe may choose: the seven basic expressions, alone and with one more; then those of protocols
+without neutral, Oulu-CASIA's six and CK+'s seven (metrics.md 7). The latter stand last: names alone are read as of the
+first space that holds them, for who never says neutral is wrong about neutral faces all the same."""
 
 COMPOUNDS = (
     "neutral",

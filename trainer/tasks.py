@@ -24,8 +24,8 @@ class Task(Part):
 class ExpressionTask(Task):
     """Single-label classification over a class space."""
 
-    space: Literal["expr7", "expr8-contempt", "expr8-other"] = "expr7"
-    """Class space; a label outside it is unknown to this run."""
+    space: Literal["expr7", "expr8-contempt", "expr8-other", "expr6", "expr7-contempt"] = "expr7"
+    """Class space; a label outside it is unknown to this run. Without neutral: expr6, and expr7-contempt (CK+'s)."""
     loss: str = "ce"
     """ce: cross-entropy over the classes that the annotators were offered; with independent outputs: bce."""
     outputs: Literal["exclusive", "independent"] = "exclusive"

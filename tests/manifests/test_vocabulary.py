@@ -112,3 +112,15 @@ def test_compounds_hold_every_category_of_the_emotionet_table(shared: Path) -> N
     rows = json.loads((shared / "reference" / "relatedness.json").read_text())["tables"]["emotionet"]["rows"]
     assert len(rows) == 23
     assert set(voc.COMPOUNDS) == {"neutral", *rows}
+
+
+def test_every_expression_space_is_a_part_of_the_canonical_order_and_those_without_neutral_stand_last() -> None:
+    for classes in voc.EXPRESSION_SPACES.values():
+        assert classes == tuple(name for name in voc.EXPRESSIONS if name in classes)
+    with_neutral = ["neutral" in classes for classes in voc.EXPRESSION_SPACES.values()]
+    assert with_neutral == sorted(with_neutral, reverse=True)
+
+
+def test_the_space_of_ck_plus_has_contempt_and_no_neutral() -> None:
+    assert set(voc.EXPRESSION_SPACES["expr7-contempt"]) == {*voc.EXPRESSION_SPACES["expr6"], "contempt"}
+    assert "neutral" not in voc.EXPRESSION_SPACES["expr6"]

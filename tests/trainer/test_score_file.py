@@ -13,7 +13,7 @@ import pytest
 from manifests.errors import PredictionsError, ProtocolError, UnknownNameError
 from manifests.lake import Lake
 from manifests.layer import LayerFacts
-from manifests.vocabulary import EXPRESSIONS, au_column
+from manifests.vocabulary import EXPRESSION_SPACES, EXPRESSIONS, au_column
 from trainer.score_file import score_file
 
 from .conftest import AUS, Toy
@@ -64,6 +64,15 @@ def test_probabilities_of_classes_are_predictions_too(toy: Lake, file: Path) -> 
     chances = {f"p_{name}": (predicted()["expression"] == name) * 0.4 + 0.1 for name in EXPRESSIONS[:7]}
     wrong = predicted(**chances, expression="neutral")
     assert scored(toy, wrong, file)["top1"] == 1
+
+
+def test_names_alone_are_read_with_neutral_though_it_was_never_predicted(toy: Lake, file: Path) -> None:
+    never = predicted(expression=lambda f: f["expression"].replace("neutral", "anger")).filter(
+        ["sample_id", "expression"]
+    )
+    assert scored(toy, never, file)["top1"] == pytest.approx(np.mean(predicted()["expression"] != "neutral"))
+    chances = {f"p_{name}": (never["expression"] == name).astype(float) for name in EXPRESSION_SPACES["expr6"]}
+    assert scored(toy, never.assign(**chances), file)["top1"] == 1
 
 
 def in_pictures(lake: Lake, paths: Sequence[str | None]) -> Lake:

@@ -56,7 +56,7 @@ class HeadSpec:
 
 
 def expression_head(space: str) -> HeadSpec:
-    """Logits over the classes of an expression space, `expr7`, `expr8-contempt` or `expr8-other`."""
+    """Logits over the classes of an expression space, one of `manifests.vocabulary.EXPRESSION_SPACES`."""
     if space not in EXPRESSION_SPACES:
         raise UnknownNameError("expression space", space, EXPRESSION_SPACES)
     return HeadSpec("expression", EXPRESSION_SPACES[space])
