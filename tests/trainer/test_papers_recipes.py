@@ -22,6 +22,10 @@ from trainer.schedule import Length
 from .thin import publish, thin
 
 
+def datasets(name: str) -> list[str]:
+    return [choice.name for choice in load(name).datasets]
+
+
 @pytest.fixture(scope="module")
 def mixed(tmp_path_factory: pytest.TempPathFactory) -> Lake:
     return publish(Lake(tmp_path_factory.mktemp("mixed") / "lake", create=True))
@@ -47,6 +51,23 @@ def test_a_recipe_says_what_it_is_for_and_whose_experiment_it_is(name: str) -> N
     assert recipe.name == name
     assert recipe.about
     assert recipe.paper or name in ("demo", "ferplus-baseline", "multitask-baseline", "au-intensity")
+
+
+@pytest.mark.parametrize("name", [name for name in names() if {"ckplus", "oulucasia"} & set(datasets(name))])
+def test_the_classes_of_the_posed_sets_are_those_of_their_papers(name: str) -> None:
+    """CK+ has contempt and neither it nor Oulu-CASIA neutral, so that no mean over classes counts one for nothing."""
+    expression = load(name).tasks.expression
+    assert expression is not None
+    six = {"happiness", "sadness", "surprise", "fear", "disgust", "anger"}
+    assert set(expression.classes) == (six | {"contempt"} if "ckplus" in datasets(name) else six)
+
+
+@pytest.mark.parametrize("name", ["cmcnn-transfer", "basedcnn-fer-transfer"])
+def test_transfer_is_scored_over_the_six_common_classes(name: str) -> None:
+    expression = load(name).tasks.expression
+    assert expression is not None
+    assert not {"neutral", "contempt"} & set(expression.classes)
+    assert len(expression.classes) == 6
 
 
 def test_facebehaviornet_s_batch_of_751_is_cut_as_printed(mixed: Lake) -> None:
