@@ -34,6 +34,12 @@ def test_a_confident_logit_stays_finite() -> None:
     assert BinaryCrossEntropy()(torch.tensor([[-1e4, 1e4]]), labels).item() == pytest.approx(1e4)
 
 
+def test_an_absent_au_with_logit_one_costs_what_1_minus_sigma_says_and_not_sigma_of_1_minus_x() -> None:
+    """1.3133; F3R's eq. 3 taken literally would give .6931 (methods.md 5.8, reading F3)."""
+    labels = Labels(torch.zeros(1, 1), torch.ones(1, 1, dtype=torch.bool))
+    assert BinaryCrossEntropy()(torch.ones(1, 1), labels).item() == pytest.approx(1.3133, abs=5e-5)
+
+
 @pytest.mark.parametrize(("reduction", "value"), [("weighted_rows", 0.417182), ("rows", 0.349042)])
 def test_the_worked_values_of_a_co_annotated_happiness(reduction: str, value: float) -> None:
     """AU12, AU25 and, with its fraction .51, AU6; both divisors of reading B7."""
