@@ -28,6 +28,7 @@ class Mode(StrEnum):
 
     soft = "soft"
     hard = "hard"
+    release_exact = "release_exact"
 
 
 @with_examples(
@@ -52,7 +53,12 @@ def pseudo_label(
         typer.Option("--tasks", metavar="LIST", help="expression, va, au, landmarks.", show_default="the teacher's"),
     ] = None,
     mode: Annotated[
-        Mode, typer.Option("--mode", help="soft: class and distribution, AU probabilities. hard: class and 0/1.")
+        Mode,
+        typer.Option(
+            "--mode",
+            help="soft: class and distribution, AU probabilities. hard: class and 0/1. release_exact: hard as "
+            "F3R's authors released it, an AU present where its logit is above 0.5, without calibration.",
+        ),
     ] = Mode.soft,
     min_confidence: Annotated[
         float,
@@ -122,7 +128,7 @@ def pseudo_label(
         sources=source_list(sources) or DEFAULT_SOURCES,
         protocols=tuple(protocol or ()),
         transductive=allow_transductive,
-        calibrated=not no_calibration,
+        calibrated=not no_calibration and mode is not Mode.release_exact,
         tuned_cuts=tuned_cuts,
         shard=part,
         engine=engine.value,

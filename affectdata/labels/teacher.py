@@ -5,6 +5,7 @@ The network stays outside: its predictions arrive as arrays. Source: He et al. 2
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
@@ -18,8 +19,13 @@ from manifests.vocabulary import EXPRESSIONS, au_column
 Floats = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
-_VA_CLIP = {"hard": 0.99, "soft": 1.0}
+Mode = Literal["soft", "hard", "release_exact"]
+
+_VA_CLIP: Mapping[Mode, float] = {"soft": 1.0, "hard": 0.99, "release_exact": 0.99}
 """Hard labels are clipped as the authors' release does; soft ones to what valence and arousal can be."""
+
+_AU_CUT: Mapping[Mode, float] = {"soft": 0.5, "hard": 0.5, "release_exact": 1 / (1 + math.exp(-0.5))}
+"""An AU is present above it (F6). The release cuts the logit at .5, which is .6225 of the probability."""
 
 
 @dataclass(frozen=True)
@@ -61,13 +67,14 @@ class TeacherRule:
     """How predictions become labels.
 
     Args:
-        mode: `hard`: class, and AU absent or present; `soft`: also the distribution and the probabilities.
+        mode: `hard`: class, and AU absent or present; `soft`: also the distribution and the probabilities;
+            `release_exact`: hard, with the AU cut of the authors' release.
         min_confidence: A class, or an AU's more likely side, less probable than this stays unknown.
         weight: Weight of every label in training.
-        cuts: AU -> probability from which on it counts as present; 0.5 where it is not named.
+        cuts: AU -> probability from which on it counts as present; an AU that is not named is cut as the mode does.
     """
 
-    mode: Literal["hard", "soft"] = "soft"
+    mode: Mode = "soft"
     min_confidence: float = 0.0
     weight: float = 1.0
     cuts: Mapping[int, float] = field(default_factory=dict)
@@ -118,8 +125,8 @@ def _expression(predicted: Predicted, says: Mask, rule: TeacherRule) -> dict[str
 def _aus(aus: tuple[int, ...], probs: Floats, cells: Mask, rule: TeacherRule) -> dict[str, pa.Array]:
     columns: dict[str, pa.Array] = {}
     for k, au in enumerate(aus):
-        present = (probs[:, k] >= rule.cuts.get(au, 0.5)).astype(np.int8)
-        columns[au_column(au)] = pa.array(present, mask=~cells[:, k])
+        present = probs[:, k] >= rule.cuts[au] if au in rule.cuts else probs[:, k] > _AU_CUT[rule.mode]
+        columns[au_column(au)] = pa.array(present.astype(np.int8), mask=~cells[:, k])
         if rule.mode == "soft":
             columns[au_column(au, "prob")] = pa.array(np.ascontiguousarray(probs[:, k]), mask=~cells[:, k])
         if rule.weight != 1:

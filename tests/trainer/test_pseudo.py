@@ -38,6 +38,7 @@ from manifests.vocabulary import AU_SPACES
 from tests.forks import ended, started
 from trainer import evaluate as evaluation
 from trainer import teacher as teaching
+from trainer.calibrate import CALIBRATION
 from trainer.fit import Machine, train
 from trainer.pseudo import pseudo_label
 from trainer.recipe import parse
@@ -130,7 +131,7 @@ def test_what_is_right_can_be_learned_from_it(lake: Lake, run: Run) -> None:
 
     right = [EXPRESSIONS.index(row["expression"]) == wanted[row["sample_id"]] for row in said]
     assert np.mean(right) > 0.6
-    assert all(row["au12"] == (row["au12_prob"] >= 0.5) for row in rows.to_pylist() if row["au12"] is not None)
+    assert all(row["au12"] == (row["au12_prob"] > 0.5) for row in rows.to_pylist() if row["au12"] is not None)
 
 
 def test_hard_labels_have_no_distribution_and_unsure_ones_stay_unknown(lake: Lake, run: Run) -> None:
@@ -288,6 +289,7 @@ def test_every_option_that_changes_a_label_is_in_the_command_and_in_the_fingerpr
         {"rule": TeacherRule(weight=0.5)},
         {"rule": TeacherRule("hard", 0.25)},
         {"tasks": ("va", "au")},
+        {"rule": TeacherRule("release_exact"), "calibrated": False},
         {"tuned_cuts": True},
         {"protocols": ("official",)},
     ]
@@ -301,9 +303,18 @@ def test_every_option_that_changes_a_label_is_in_the_command_and_in_the_fingerpr
         "affect pseudo-label toy --teacher toy --weight 0.5",
         "affect pseudo-label toy --teacher toy --mode hard --min-confidence 0.25",
         "affect pseudo-label toy --teacher toy --tasks va,au",
+        "affect pseudo-label toy --teacher toy --mode release_exact --no-calibration",
         "affect pseudo-label toy --teacher toy --tuned-cuts",
         "affect pseudo-label toy --teacher toy --protocol official",
     ]
+
+
+def test_release_exact_cuts_what_the_network_said_and_not_what_calibration_made_of_it(lake: Lake, run: Run) -> None:
+    words = ["--lake", str(lake.home), "pseudo-label", "toy", "--teacher", str(run.path), "--device", "cpu"]
+    assert command([*words, "--mode", "release_exact"]) == 0
+    facts = lake.layer("toy", "labels/teacher-toy").facts
+    assert facts.command.endswith("--mode release_exact --no-calibration")
+    assert not (run.path / CALIBRATION).exists()
 
 
 def test_a_name_that_no_layer_can_have_is_refused_before_anything_is_predicted(lake: Lake, run: Run) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -35,7 +36,7 @@ predictions = st.integers(1, 6).flatmap(
         st.builds(Known, *(hnp.arrays(bool, shape) for shape in ((n,), (n,), (n, 2), (n,)))),
     )
 )
-rules = st.builds(TeacherRule, st.sampled_from(["hard", "soft"]), floats, st.sampled_from([1.0, 0.5]))
+rules = st.builds(TeacherRule, st.sampled_from(["hard", "soft", "release_exact"]), floats, st.sampled_from([1.0, 0.5]))
 
 
 @settings(max_examples=50, deadline=None)
@@ -63,3 +64,28 @@ def test_no_cell_that_is_known_and_no_unsure_one_gets_a_label_and_every_other_on
     for task, column in wanted.items():
         if task in gained:
             assert gained[task] == len(table) - table[column].null_count
+
+
+def au_labels(rule: TeacherRule, probability: np.ndarray) -> np.ndarray:
+    """What a rule makes of probabilities [N] of AU12, where nobody has labelled."""
+    count = len(probability)
+    predicted = Predicted(pa.array([f"toy/{n:03}" for n in range(count)]), aus=(12,), au=probability[:, None])
+    nothing = np.zeros(count, bool)
+    table, _ = teacher_labels(predicted, Known(nothing, nothing, nothing[:, None], nothing), rule)
+    return table["au12"].to_numpy()
+
+
+def test_release_exact_and_hard_differ_exactly_on_au_logits_above_0_up_to_one_half() -> None:
+    logits = np.round(np.arange(-2, 2.001, 0.01), 2).astype(np.float32)
+    assert {0.0, 0.5} < set(logits.tolist())
+    probability = torch.sigmoid(torch.from_numpy(logits)).numpy()
+    hard, release = (au_labels(TeacherRule(mode), probability) for mode in ("hard", "release_exact"))
+    assert np.array_equal(hard != release, (logits > 0) & (logits <= 0.5))
+    assert np.array_equal(release == 1, logits > 0.5)
+
+
+def test_an_au_as_likely_as_not_is_absent_and_a_cut_of_its_own_is_present() -> None:
+    even = np.array([0.5], np.float32)
+    assert au_labels(TeacherRule("hard"), even) == 0
+    assert au_labels(TeacherRule("soft"), even) == 0
+    assert au_labels(TeacherRule("hard", cuts={12: 0.5}), even) == 1
