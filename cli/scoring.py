@@ -10,7 +10,7 @@ import typer
 from cli.examples import with_examples
 from cli.printing import Csv, Form, Grid, Json, form_of, say, show
 from cli.session import session
-from cli.training import SCORE_COLUMNS, By, Compound, Resamples, score_rows
+from cli.training import SCORE_COLUMNS, By, Compound, Metrics, Resamples, score_rows
 
 
 @with_examples(
@@ -30,6 +30,7 @@ def score(
         bool, typer.Option("--skip-missing", help="Score although some samples have no prediction; says how many.")
     ] = False,
     by: By = "",
+    metric: Metrics = None,
     resamples: Resamples = None,
     compound: Compound = "",
     as_json: Json = False,
@@ -61,6 +62,7 @@ def score(
         role=role,
         skip_missing=skip_missing,
         by=[name.strip() for name in by.split(",") if name.strip()],
+        metrics=metric or (),
         resamples=RESAMPLES if resamples is None else resamples,
         compound=compound,
     )

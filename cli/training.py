@@ -26,6 +26,15 @@ By = Annotated[
     str,
     typer.Option("--by", metavar="NAMES", help="Also by subgroup: gender, age, ethnicity, face_size; with commas."),
 ]
+Metrics = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--metric",
+        metavar="NAME",
+        help="Also this metric, as f1_of_macro_pr, au_f1_one or top1[expr7]; repeatable.",
+        show_default="the usual ones, and those of the protocol",
+    ),
+]
 Resamples = Annotated[
     int | None,
     typer.Option(
@@ -177,6 +186,7 @@ def _part(annotation: Any) -> type[BaseModel] | None:
     ("affect evaluate runs/mine --protocol five --fold 0 --role test", ""),
     ("affect evaluate fold-0 fold-1 fold-2", "their mean, and the folds scored as one"),
     ("affect evaluate mine --on sfew:official --by gender,age", "on a dataset that it was not trained on, by subgroup"),
+    ("affect evaluate mine --metric uar_zero --metric nme_ip", "variants, to compare with older papers"),
     ("affect evaluate facebehaviornet --on rafdb --compound rafdb11", "compound expressions, zero-shot"),
 )
 def evaluate(
@@ -210,6 +220,7 @@ def evaluate(
         ),
     ] = None,
     by: By = "",
+    metric: Metrics = None,
     resamples: Resamples = None,
     compound: Compound = "",
     device: Annotated[str, typer.Option("--device", metavar="NAME", help="auto, cpu or cuda.")] = "auto",
@@ -242,6 +253,7 @@ def evaluate(
             datasets=dataset,
             device=device,
             by=[name.strip() for name in by.split(",") if name.strip()],
+            metrics=metric or (),
             resamples=RESAMPLES if resamples is None else resamples,
             compound=compound,
             allow_changed=allow_changed,

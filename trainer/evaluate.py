@@ -20,6 +20,7 @@ from manifests.errors import ProtocolError, RunError, UnknownNameError
 from manifests.lake import Lake
 from manifests.protocols import KEYS, leaks, truth_sources
 from manifests.storage import storage_errors
+from trainer.asked import check_asked
 from trainer.augment import normalised, with_channels
 from trainer.data import Samples, open_stores, scored_samples, used_layers
 from trainer.failures import looking_failures
@@ -31,7 +32,7 @@ from trainer.metrics.uncertainty import RESAMPLES
 from trainer.network import network_for
 from trainer.predictions import Predictions, to_table
 from trainer.recipe import Recipe
-from trainer.reporting import Asked, asked_metrics, dataset_scores
+from trainer.reporting import Asked, asked_metrics, dataset_scores, videos_of
 from trainer.run import SCORES, WEIGHTS, Run, write_text
 from trainer.scores import WITHOUT_RELATED, DatasetScores, Scores
 from trainer.scoring import score
@@ -51,6 +52,7 @@ def evaluate(
     datasets: Sequence[str] | None = None,
     device: str = "auto",
     by: Sequence[str] = (),
+    metrics: Sequence[str] = (),
     resamples: int = RESAMPLES,
     compound: str = "",
     allow_changed: bool = False,
@@ -68,6 +70,7 @@ def evaluate(
             scores one by a protocol of its own.
         device: auto, cpu or cuda.
         by: Attributes (`trainer.subgroups.ATTRIBUTES`) whose subgroups are scored one by one too.
+        metrics: Metrics beside the usual ones and those of the protocol, by name.
         resamples: Draws of people, videos or duplicate groups for the intervals; 0: no intervals.
         compound: Also score compound expressions that the run was never trained on, see
             `trainer.zero_shot.ZeroShot.parsed`; "": none.
@@ -78,12 +81,14 @@ def evaluate(
         ProtocolError: A sample to score has trained this run or chosen its epoch; the protocol accepts truth that a
             rule or a network made (`co-*`, `teacher-*`, `landmarks-*`); or nothing has that role.
         RunError: The lake has changed since the run was trained.
+        UnknownNameError, MetricInputError: A metric that the run's tasks do not give.
         UnknownNameError, StaleLayerError: As for training.
     """
     names, recipe = _named(datasets, _asked(run, protocol, fold))
     zero_shot = ZeroShot.parsed(compound) if compound else None
     if zero_shot:
         recipe = recipe.model_copy(update={"tasks": zero_shot.tasks(recipe.tasks)})
+    check_asked(recipe.tasks, metrics)
     role = role or recipe.protocol.report
     if role not in SCORED:
         raise UnknownNameError("role to score", role, SCORED)
@@ -99,7 +104,8 @@ def evaluate(
         if not allow_changed:
             _check_unchanged(run, recipe, lake, name, truth)
         part = parts[name]
-        asked = Asked(name, recipe.protocol_of(name), recipe.fold_of(name), role, tuple(truth), tuple(by), resamples)
+        who = name, recipe.protocol_of(name), recipe.fold_of(name), role
+        asked = Asked(*who, tuple(truth), tuple(by), tuple(metrics), resamples)
         if not len(part) and datasets is None and len(names) > 1:
             continue  # of several datasets that trained together, those without this role are not scored
         samples, lost = scored_samples(
@@ -244,7 +250,8 @@ def _scores(
     itself = np.isin(samples.ids.astype(str), np.asarray(run.samples["sample_id"].to_pylist(), str))
     kept = ~(copies | seen)
     unrelated = predictions.at(kept), samples.targets.at(torch.from_numpy(kept))
-    clean = score(recipe.tasks, *unrelated, asked_metrics(lake, asked))
+    videos = videos_of(lake, asked.dataset, samples.ids[kept])
+    clean = score(recipe.tasks, *unrelated, asked_metrics(lake, asked), videos=videos)
     detector = samples.stores[0].layer.facts.extra.get("detector", "")
     everything = samples.ids, predictions, samples.targets
     return replace(

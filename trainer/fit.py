@@ -23,6 +23,7 @@ from manifests.errors import RecipeError
 from manifests.lake import Lake
 from manifests.layer import Layer
 from manifests.storage import storage_errors
+from trainer.asked import check_selection
 from trainer.callbacks import Average, Clock, Divergence, Keeper, Screen
 from trainer.data import Prepared, prepare
 from trainer.failures import failures
@@ -38,7 +39,6 @@ from trainer.run import RESUME, SAMPLES, Run, RunFacts, start, write_facts
 from trainer.sampler import check_supply, order_for
 from trainer.sampling import Share
 from trainer.schedule import Length
-from trainer.scoring import check_selection
 from trainer.transductive import seen_before_start, taught_by, why_transductive
 
 SCORE_BATCH = 256

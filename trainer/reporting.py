@@ -14,10 +14,10 @@ import torch
 
 from manifests.errors import UnknownNameError
 from manifests.lake import Lake
-from manifests.protocols import clusters, identity, protocol_layer, units
+from manifests.protocols import clusters, identity, known_keys, protocol_layer, units
 from trainer.metrics.classified import clips_of
 from trainer.metrics.registry import DEFAULTS, Evidence
-from trainer.metrics.result import MetricResult
+from trainer.metrics.result import Ints, MetricResult
 from trainer.metrics.uncertainty import RESAMPLES
 from trainer.predictions import Predictions
 from trainer.scores import DatasetScores, GroupScores
@@ -36,6 +36,7 @@ class Asked:
         dataset, protocol, fold, role: The samples.
         truth: Label sources that the protocol accepts, in order.
         by: Attributes whose subgroups are scored one by one too.
+        metrics: Metrics beside the usual ones and those of the protocol.
         resamples: Draws for the intervals; 0: none.
     """
 
@@ -45,6 +46,7 @@ class Asked:
     role: str
     truth: tuple[str, ...]
     by: tuple[str, ...] = ()
+    metrics: tuple[str, ...] = ()
     resamples: int = RESAMPLES
 
     def __post_init__(self) -> None:
@@ -75,6 +77,7 @@ def dataset_scores(
     """
     ids, predictions, truth = found
     resampling = resampling_of(lake, asked.dataset, ids, asked.resamples)
+    videos = videos_of(lake, asked.dataset, ids)
     keys = pa.array(ids.tolist(), pa.string())
     clips = clip_scores(lake, asked, tasks, found)
     return DatasetScores(
@@ -86,7 +89,7 @@ def dataset_scores(
         samples=len(ids),
         missing=missing[0],
         lacking=missing[1],
-        results=(*score(tasks, predictions, truth, asked_metrics(lake, asked), resampling), *clips.results),
+        results=(*score(tasks, predictions, truth, asked_metrics(lake, asked), resampling, videos), *clips.results),
         confusion=confusion_of(tasks, predictions, truth),
         evidence=evidence_of(tasks, predictions, truth) | dict(clips.evidence),
         notes=clips.notes,
@@ -127,9 +130,7 @@ def clip_scores(
     )
     if not (clipped and tasks.expression and truth.expression and predictions.expression is not None and len(ids)):
         return ClipScores()
-    who = identity(lake, asked.dataset)
-    at = pc.index_in(pa.array(ids.tolist(), pa.string()), value_set=who["sample_id"].combine_chunks())
-    clip = clusters(who.take(at), ("sequence",))
+    clip = clusters(_identity_of(lake, asked.dataset, ids), ("sequence",))
     if clip.max() + 1 == len(clip):
         return ClipScores()  # one picture, or one whole clip, a sample
     rows = clips_of(clip, predictions.expression, truth.expression.code.numpy(), tasks.expression.classes)
@@ -140,18 +141,27 @@ def clip_scores(
 
 
 def asked_metrics(lake: Lake, asked: Asked) -> list[str]:
-    """What the papers of the protocol report beside the usual metrics."""
-    return protocol_layer(lake, asked.dataset, asked.protocol).facts.metrics
+    """What is reported beside the usual metrics: by the papers of the protocol, and because somebody asks."""
+    return [*protocol_layer(lake, asked.dataset, asked.protocol).facts.metrics, *asked.metrics]
+
+
+def videos_of(lake: Lake, dataset: str, ids: npt.NDArray[np.object_]) -> Ints | None:
+    """int64 [N], the video of each of N samples, one without a video alone; None where none of them has one."""
+    who = _identity_of(lake, dataset, ids)
+    return clusters(who, ("sequence",)) if "sequence" in known_keys(who) else None
 
 
 def resampling_of(lake: Lake, dataset: str, ids: npt.NDArray[np.object_], resamples: int) -> Resampling | None:
     """How the intervals of scored samples, ids [N], are drawn; None where there is nothing to draw."""
     if not resamples or not len(ids):
         return None
+    unit, drawn = units(_identity_of(lake, dataset, ids))
+    return Resampling(drawn, unit, resamples)
+
+
+def _identity_of(lake: Lake, dataset: str, ids: npt.NDArray[np.object_]) -> pa.Table:
     who = identity(lake, dataset)
-    at = pc.index_in(pa.array(ids.tolist(), pa.string()), value_set=who["sample_id"].combine_chunks())
-    unit, clusters = units(who.take(at))
-    return Resampling(clusters, unit, resamples)
+    return who.take(pc.index_in(pa.array(ids.tolist(), pa.string()), value_set=who["sample_id"].combine_chunks()))
 
 
 def au_cut_of(tasks: Tasks, lake: Lake, dataset: str, truth: Sequence[str]) -> float | None:

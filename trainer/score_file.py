@@ -15,6 +15,7 @@ from manifests.errors import PredictionsError, ProtocolError
 from manifests.lake import Lake
 from manifests.protocols import faces_layers, roles, truth_sources
 from manifests.query import manifest_table
+from trainer.asked import check_asked
 from trainer.external import read_predictions, rows_of
 from trainer.labels import columns_of, targets_of
 from trainer.metrics.uncertainty import RESAMPLES
@@ -38,6 +39,7 @@ def score_file(
     role: str = "test",
     skip_missing: bool = False,
     by: Sequence[str] = (),
+    metrics: Sequence[str] = (),
     resamples: int = RESAMPLES,
     compound: str = "",
 ) -> Scores:
@@ -47,19 +49,21 @@ def score_file(
         path: CSV or Parquet.
         lake, dataset, protocol, fold, role: Who is scored, against what truth.
         skip_missing: Score although some samples have no prediction; the scores say how many.
-        by, resamples, compound: As for `trainer.evaluate.evaluate`.
+        by, metrics, resamples, compound: As for `trainer.evaluate.evaluate`.
 
     Raises:
         PredictionsError: See `read_predictions`; or samples of the role have no prediction.
         ProtocolError: The protocol accepts truth that a rule or a network made, or nothing has that role.
-        UnknownNameError, StaleLayerError: As for `evaluate`.
+        UnknownNameError, MetricInputError, StaleLayerError: As for `evaluate`.
     """
-    asked = Asked(dataset, protocol, fold, role, truth_sources(lake, dataset, protocol), tuple(by), resamples)
+    truth = truth_sources(lake, dataset, protocol)
+    asked = Asked(dataset, protocol, fold, role, truth, tuple(by), tuple(metrics), resamples)
     external = read_predictions(path, lake, dataset)
     zero_shot = ZeroShot.parsed(compound) if compound else None
     if zero_shot:
         tasks = zero_shot.tasks(external.tasks)
         external = replace(external, tasks=tasks, predictions=zero_shot.applied(tasks, external.predictions))
+    check_asked(external.tasks, metrics)
     ids, allowed = _scored_ids(lake, asked, external.tasks)
     row = rows_of(external, ids)
     missing = int((row < 0).sum())

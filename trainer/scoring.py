@@ -1,17 +1,18 @@
-"""Predictions and truth to the metrics of each task (reference/metrics.md); which of them may choose an epoch."""
+"""Predictions and truth to the metrics of each task (reference/metrics.md), and to the score that chooses an epoch."""
 
 from __future__ import annotations
 
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from manifests import vocabulary as voc
-from manifests.errors import RecipeError, UnknownNameError
+from manifests.errors import UnknownNameError
 from manifests.vocabulary import au_column
 from trainer.metrics.classified import Classified, Confusion, classified, confusion
 from trainer.metrics.composites import abaw_mtl
@@ -22,15 +23,13 @@ from trainer.metrics.registry import DEFAULTS, Evidence, metric
 from trainer.metrics.result import Ints, MetricInputError, MetricResult
 from trainer.metrics.uncertainty import bootstrap_all
 from trainer.predictions import Predictions
-from trainer.recipe import Recipe
 from trainer.targets import Targets
 from trainer.tasks import Tasks
 
-USELESS = ("au_trivial_acc",)
-"""Metrics that do not depend on the prediction."""
-
 ABAW_MTL = "abaw_mtl"
-"""The one metric over several tasks: it wants VA, expression and AU evidence of the same rows."""
+"""The one metric over several tasks: it wants evidence of all of `MULTI_TASK`, of the same rows."""
+
+MULTI_TASK = ("va", "expression", "au")
 
 _OVER = re.compile(r"(?P<name>[^\[\]]+)\[(?P<over>[^\[\]]+)\]")
 
@@ -54,14 +53,16 @@ class Resampling:
         return replace(self, clusters=self.clusters[rows])
 
 
-def evidence_of(tasks: Tasks, predictions: Predictions, truth: Targets) -> dict[str, Evidence]:
-    """Task -> truth and prediction of N samples; only tasks that have both."""
+def evidence_of(
+    tasks: Tasks, predictions: Predictions, truth: Targets, videos: Ints | None = None
+) -> dict[str, Evidence]:
+    """Task -> truth and prediction of N samples, frames of `videos`, int64 [N]; only tasks that have both."""
     found: dict[str, Evidence] = {}
     expression = evidence_expression(tasks, predictions, truth)
     if expression is not None:
         found["expression"] = expression
     if predictions.va is not None and truth.va is not None:
-        found["va"] = rated(truth.va.values.numpy(), predictions.va, truth.va.mask.numpy())
+        found["va"] = rated(truth.va.values.numpy(), predictions.va, truth.va.mask.numpy(), videos=videos)
     if tasks.au is not None and predictions.au is not None and truth.au is not None:
         present = (truth.au.present >= 0.5).numpy()
         found["au"] = detected(present, predictions.au, truth.au.mask.numpy(), aus=tasks.au.aus)
@@ -114,6 +115,7 @@ def score(
     truth: Targets,
     asked: Sequence[str] = (),
     resampling: Resampling | None = None,
+    videos: Ints | None = None,
 ) -> list[MetricResult]:
     """The metrics of every task of a run: those of `DEFAULTS`, then those that are asked for.
 
@@ -124,14 +126,15 @@ def score(
         asked: Further metrics, by name; `top1[expr7]` or `au_f1[disfa8]` names the class space or AU set to score
             over. What the run cannot give is NaN with a flag that says why; tasks that it lacks are left out.
         resampling: Also give each metric its interval.
+        videos: int64 [N], the video that each sample is a frame of; None: they are of none.
 
     Raises:
         UnknownNameError: No metric, class space or AU set of that name.
     """
-    evidence = evidence_of(tasks, predictions, truth)
+    evidence = evidence_of(tasks, predictions, truth, videos)
     results: list[MetricResult] = []
     for task, rows in evidence.items():
-        own = [name for name in asked if name != ABAW_MTL and metric(split_name(name)[0]).task == task]
+        own = [name for name in asked if tasks_of(name) == (task,)]
         plain = list(dict.fromkeys([*DEFAULTS[task], *(name for name in own if not split_name(name)[1])]))
         results += scored(plain, rows, resampling)
         for name in dict.fromkeys(name for name in own if split_name(name)[1]):
@@ -141,7 +144,7 @@ def score(
                 results.append(MetricResult(name, math.nan, flags=(narrowed,)))
             else:
                 results += [replace(result, name=name) for result in scored([stem], narrowed, resampling)]
-    if ABAW_MTL in asked and {"va", "expression", "au"} <= evidence.keys():
+    if ABAW_MTL in asked and set(MULTI_TASK) <= evidence.keys():
         results.append(_multi_task(evidence, resampling))
     return results
 
@@ -151,7 +154,8 @@ def pooled(parts: Sequence[Mapping[str, Evidence]], names: Sequence[str]) -> dic
 
     Args:
         parts: Evidence of each fold, as of `evidence_of`.
-        names: Metrics, as `score` names them; those over another class space than the runs' are left out.
+        names: Metrics, as `score` names them; those over another class space than the runs', those that the runs
+            cannot give and those of single videos are left out.
     """
     found: dict[str, float] = {}
     for name in names:
@@ -159,11 +163,10 @@ def pooled(parts: Sequence[Mapping[str, Evidence]], names: Sequence[str]) -> dic
         if name == ABAW_MTL or not all(metric(stem).task in part for part in parts):
             continue
         rows = _joined([part[metric(stem).task] for part in parts])
-        if over and not isinstance(rows, Detected):
+        if over and (not isinstance(rows, Detected) or evidence_lacks(rows, over)):
             continue
-        if isinstance(rows, Detected) and over:
-            rows = rows.only(voc.AU_SPACES[over])
-        found[name] = metric(stem).score(rows).value
+        with suppress(MetricInputError):
+            found[name] = metric(stem).score(evidence_over(rows, over)).value
     return found
 
 
@@ -183,20 +186,46 @@ def split_name(name: str) -> tuple[str, str]:
     return (match["name"], match["over"]) if match else (name, "")
 
 
+def tasks_of(name: str) -> tuple[str, ...]:
+    """The tasks whose predictions a metric scores.
+
+    Raises:
+        UnknownNameError: No metric has this name.
+    """
+    return MULTI_TASK if name == ABAW_MTL else (metric(split_name(name)[0]).task,)
+
+
 def _narrowed(rows: Evidence, over: str, whole: tuple[Tasks, Predictions, Targets]) -> Evidence | str:
     """The evidence over a class space or AU set only, or why the run cannot give it."""
+    if lacking := evidence_lacks(rows, over):
+        return lacking
+    if isinstance(rows, Classified):
+        return evidence_expression(*whole, voc.EXPRESSION_SPACES[over]) or rows
+    return evidence_over(rows, over)
+
+
+def evidence_lacks(rows: Evidence, over: str) -> str:
+    """What a class space or AU set has that the evidence has not, in words; "" where it can be narrowed to it.
+
+    Raises:
+        UnknownNameError: No such class space or AU set, or evidence that cannot be narrowed.
+    """
     if isinstance(rows, Detected):
         if over not in voc.AU_SPACES:
             raise UnknownNameError("AU set", over, voc.AU_SPACES)
         lacking = [au_column(au) for au in voc.AU_SPACES[over] if au not in rows.aus]
-        return f"needs {', '.join(lacking)} too" if lacking else rows.only(voc.AU_SPACES[over])
+        return f"needs {', '.join(lacking)} too" if lacking else ""
     if over not in voc.EXPRESSION_SPACES:
         raise UnknownNameError("class space", over, voc.EXPRESSION_SPACES)
-    if not isinstance(rows, Classified):
+    if not isinstance(rows, Classified) or not set(rows.classes) <= set(voc.EXPRESSIONS):
         raise UnknownNameError("metric over a class space", over, ("top1", "uar", "macro_f1"))
-    classes = voc.EXPRESSION_SPACES[over]
-    lacking = [name for name in classes if name not in rows.classes]
-    return f"needs the class {', '.join(lacking)} too" if lacking else evidence_expression(*whole, classes) or rows
+    lacking = [name for name in voc.EXPRESSION_SPACES[over] if name not in rows.classes]
+    return f"needs the class {', '.join(lacking)} too" if lacking else ""
+
+
+def evidence_over(rows: Evidence, over: str) -> Evidence:
+    """The evidence of AUs over an AU set that it does not lack; other evidence, and over "", as it is."""
+    return rows.only(voc.AU_SPACES[over]) if over and isinstance(rows, Detected) else rows
 
 
 def scored(names: Sequence[str], rows: Evidence, resampling: Resampling | None) -> list[MetricResult]:
@@ -204,10 +233,13 @@ def scored(names: Sequence[str], rows: Evidence, resampling: Resampling | None) 
     results, defined = [], []
     for name in names:
         try:
-            results.append(metric(name).score(rows))
-            defined.append(name)
+            result = replace(metric(name).score(rows), name=name)  # which a variant keeps apart from its default
         except MetricInputError as error:  # a composite over another class list than the run's
             results.append(MetricResult(name, math.nan, flags=(f"needs {error.expected}",)))
+            continue
+        results.append(result)
+        # Of a mean over videos a draw would need a video that is drawn twice to count as two.
+        defined += [name] if result.aggregation == "pooled" else []
     if resampling is None or not defined or not resampling.resamples:
         return results
     metrics = [metric(name) for name in defined]
@@ -237,21 +269,6 @@ def _multi_task(evidence: Mapping[str, Evidence], resampling: Resampling | None)
         resamples=resampling.resamples,
     )
     return replace(result, interval=interval)
-
-
-def check_selection(recipe: Recipe) -> None:
-    """Refuse selection metrics that the tasks of the recipe do not give.
-
-    Raises:
-        UnknownNameError: A metric of no task of the recipe.
-        RecipeError: A metric that does not depend on the prediction.
-    """
-    known = [name for task in recipe.tasks.names for name in DEFAULTS[task]]
-    for name in recipe.selection.metrics:
-        if name not in known:
-            raise UnknownNameError("selection metric", name, known, "name some of these in selection.metrics")
-        if name in USELESS:
-            raise RecipeError(f"selection metric {name}", expected="a metric that depends on the prediction")
 
 
 def selection_score(results: Iterable[MetricResult], names: Sequence[str]) -> float:

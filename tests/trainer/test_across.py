@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from trainer.across import across, several_to_json
 from trainer.metrics.detected import detected
 from trainer.metrics.registry import metric
+from trainer.metrics.result import MetricResult
 from trainer.scores import DatasetScores, Scores
 
 # Example E of metrics.md: (TP, FP, FN) of one AU in three folds.
@@ -45,6 +47,17 @@ def test_seeds_of_one_fold_are_not_pooled() -> None:
     assert math.isnan(found.spreads[0].pooled)
     assert found.spreads[0].deviation == 0
     assert next(found.lines()) == "disfa 3fold test: 2 runs"
+
+
+def test_a_metric_that_no_run_could_give_does_not_keep_the_others_from_being_pooled() -> None:
+    """Protocols ask for more than one AU set; a head of the smaller one has no value over the larger."""
+    runs = [run(i, i, counts) for i, counts in enumerate(FOLDS)]
+    lacking = [MetricResult(name, math.nan, flags=("needs more",)) for name in ("au_f1[disfa12]", "abaw_au")]
+    told = [replace(one, datasets=(replace(d, results=(*d.results, *lacking)),)) for one in runs for d in one.datasets]
+    (found,) = across(told)
+    assert {s.name: math.isnan(s.pooled) for s in found.spreads} == {
+        "au_f1": False, "au_f1[disfa12]": True, "abaw_au": True
+    }  # fmt: skip
 
 
 def test_one_run_has_no_spread() -> None:

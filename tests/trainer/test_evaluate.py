@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,10 +20,14 @@ from manifests.lake import Lake
 from manifests.layer import LayerFacts
 from manifests.vocabulary import AU_SPACES, COMPOUND_SPACES, au_column
 from trainer import evaluate as evaluation
+from trainer.across import across
 from trainer.fit import Machine, train
+from trainer.metrics.ccc import concordance
+from trainer.metrics.result import MetricInputError
 from trainer.recipe import parse
 from trainer.run import Run, runs
 from trainer.score_file import score_file
+from trainer.scores import Scores
 
 from .conftest import MakeRecipe, Toy
 
@@ -139,6 +145,74 @@ def test_what_the_papers_of_a_protocol_report_is_scored_too_and_what_cannot_be_s
     assert named["abaw_mtl"].flags[0].startswith("needs ")
     assert named["nme_ip"].value > named["nme_io"].value
     assert "au_f1[emotionet12] -  [needs au43 too]" in "\n".join(scores.lines())
+
+
+def test_a_metric_that_somebody_asks_for_stands_beside_the_usual_ones_under_its_own_name(lake: Lake, run: Run) -> None:
+    asked = ["f1_of_macro_pr", "uar_zero", "ccc_valence_mixed", "au_f1_one", "au_f1_logit_cut_0.5", "abaw2_expr",
+             "fr_io@0.05", "au_f1[bp4d12]"]  # fmt: skip
+    usual = evaluate(run, lake).datasets[0].results
+    (found,) = evaluate(run, lake, metrics=asked, resamples=20).datasets
+    named = {r.name: r for r in found.results}
+    assert set(named) == {r.name for r in usual} | set(asked)
+    assert {name: r.value for name, r in named.items() if name not in asked} == {r.name: r.value for r in usual}
+    assert {r.name for r in found.clean} == set(named)
+    count = named["ccc_valence"].rows_used
+    assert named["ccc_valence_mixed"].value == pytest.approx(named["ccc_valence"].value * count / (count - 1))
+    assert named["abaw2_expr"].value == pytest.approx(0.67 * named["macro_f1"].value + 0.33 * named["top1"].value)
+    assert all(named[name].interval is not None for name in asked)
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "said"),
+    [
+        ("f1_of_macro", UnknownNameError, r"did you mean f1_of_macro_pr[\s\S]*uar_zero"),
+        ("compound_uar", UnknownNameError, "unknown metric 'compound_uar'"),
+        ("top1[expr9]", UnknownNameError, "expr8-other"),
+        ("p_va[expr7]", UnknownNameError, "macro_f1"),
+        ("abaw_expr", MetricInputError, "other"),
+        ("abaw_mtl", MetricInputError, "abaw_expr"),
+        ("macro_f1[expr8-other]", MetricInputError, "needs the class other too"),
+        ("emotionet_au[emotionet12]", MetricInputError, "needs au43 too"),
+    ],
+)
+def test_a_metric_that_the_tasks_of_a_run_do_not_give_is_refused_before_it_predicts(
+    lake: Lake, run: Run, name: str, error: type[Exception], said: str
+) -> None:
+    with pytest.raises(error, match=said) as raised:
+        evaluate(run, lake, metrics=[name])
+    assert "compound_macro_f1" not in str(raised.value)
+    assert not run.openings
+
+
+def test_the_mean_over_videos_is_of_the_videos_that_the_samples_are_frames_of(lake: Lake, run: Run) -> None:
+    name = "ccc_valence_video_mean"
+    (alone,) = evaluate(run, lake, metrics=[name]).datasets
+    assert next(r.flags for r in alone.results if r.name == name) == ("needs the video of every row",)
+    samples = lake.read("toy", "samples")
+    column = samples.column_names.index("sequence_id")
+    videos = pa.array([f"v{i % 3}" for i in range(len(samples))])
+    kept = [("labels", "human"), ("protocols", "official")]
+    layers = [(*key, lake.read("toy", "/".join(key)), LayerFacts(truth=["human"])) for key in kept]
+    with lake.publish("toy", command="test") as step:
+        step.write("samples", "", samples.set_column(column, "sequence_id", videos))
+        for kind, layer, rows, facts in layers:
+            step.write(kind, layer, rows, facts, ["samples"])
+    path = run.path / "theirs.csv"
+    table = run.predictions("toy", "test")
+    ids = table["sample_id"].to_pylist()
+    said = pa.table({"sample_id": ids} | {a: table[f"{a}_predicted"] for a in ("valence", "arousal")})
+    said.to_pandas().to_csv(path, index=False)
+    (scores,) = score_file(path, lake, "toy", "official", metrics=[name], resamples=20).datasets
+    result = next(r for r in scores.results if r.name == name)
+    truth, guess = (np.array(table[c].to_pylist(), float) for c in ("valence", "valence_predicted"))
+    video = np.array([int(i.split("/")[1]) % 3 for i in ids])
+    each = [concordance(truth[video == v], guess[video == v]) for v in range(3)]
+    assert result.value == pytest.approx(np.mean(each), abs=1e-6)
+    assert result.aggregation == "video_mean"
+    assert result.interval is None  # a draw would count a video that is drawn twice once
+    both = [Scores(str(fold), 0, (replace(scores, fold=fold),)) for fold in (0, 1)]
+    (together,) = across(both)
+    assert math.isnan(next(s.pooled for s in together.spreads if s.name == name))
 
 
 def test_subgroups_are_scored_one_by_one_and_together_are_everybody(lake: Lake, run: Run) -> None:

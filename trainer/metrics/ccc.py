@@ -88,7 +88,7 @@ def ccc_video_mean(rows: Rated, axis: str) -> MetricResult:
         MetricInputError: The rows carry no videos.
     """
     if not len(rows.videos):
-        raise MetricInputError("ccc_video_mean needs the video of every row", found="none", then="pass `videos`")
+        raise MetricInputError("ccc_video_mean", found="rows of no video", expected="the video of every row")
     column = rows.axes.index(axis)
     labelled = rows.valid[:, column]
     names = np.unique(rows.videos[labelled])

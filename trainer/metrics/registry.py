@@ -131,6 +131,9 @@ _CURVES = {f"fr_{by}": (failure_rate, by, False) for by in Normaliser} | {
     f"auc_{by}": (area_under_curve, by, True) for by in Normaliser
 }
 
+NAMES = (*METRICS, *(f"{curve}@0.08" for curve in _CURVES))
+"""Every metric, a curve with the limit that it is printed at by default."""
+
 
 def metric(name: str) -> Metric:
     """The metric of a name.
@@ -145,7 +148,7 @@ def metric(name: str) -> Metric:
         score, by, higher = _CURVES[stem]
         curve = partial(score, by=by, limit=float(limit))
         return _metrics("landmarks", Located, [(name, curve)], higher=higher)[name]
-    raise UnknownNameError("metric", name, [*METRICS, *(f"{curve}@0.08" for curve in _CURVES)])
+    raise UnknownNameError("metric", name, NAMES)
 
 
 def _is_positive(text: str) -> bool:
