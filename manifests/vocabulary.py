@@ -150,10 +150,12 @@ AU_SPACES = {
     "disfa12": (1, 2, 4, 5, 6, 9, 12, 15, 17, 20, 25, 26),
     "disfa8": (1, 2, 4, 6, 9, 12, 25, 26),
     "bp4d12": (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23, 24),
+    "fera2015_11": (1, 2, 4, 6, 7, 10, 12, 14, 15, 17, 23),
     "affwild2_12": (1, 2, 4, 6, 7, 10, 12, 15, 23, 24, 25, 26),
     "fbn17": (1, 2, 4, 5, 6, 7, 9, 10, 12, 14, 15, 17, 20, 23, 24, 25, 26),
 }  # fmt: skip
-"""Named AU sets of the challenges and papers (relatedness.json; `fbn17` with medium confidence)."""
+"""Named AU sets of the challenges and papers (relatedness.json; `fbn17` with medium confidence; `fera2015_11`: page
+bp4d.md)."""
 
 LANDMARK_PARTS = {
     "jaw": range(0, 17),

@@ -63,7 +63,7 @@ CARD = Card(
     protocols=(
         ProtocolCard("fera2015", ("human",), _KEYS,
                      "FERA 2015 [verified 3]: odd numbers train, even numbers are its development set (here val); its "
-                     "test people are not released"),
+                     "test people are not released", metrics=("au_f1[fera2015_11]",)),
         ProtocolCard("3fold", ("human",), _KEYS,
                      "three parts of the literature, not official [verified 3]; fold 0 scores part 1 (F001 F002 "
                      "F008 ...), fold 1 part 2, fold 2 part 3; others count otherwise: ME-GraphAU's fold 1 scores part "
@@ -91,7 +91,7 @@ BP4D-training/F001/T1/2440.jpg""",
     unverified=("the list of 27 coded AUs", "columns that are not coded hold 9 throughout",
                 "which picture an AU frame is where pictures count from 0: see --frame-offset",
                 "content and base of the 49 2D points (.mat), which are not read", "name of the folder of sequences"),
-    revision=3,
+    revision=4,
 )  # fmt: skip
 
 
