@@ -64,7 +64,10 @@ CARD = Card(
         Labelling("derived-first-neutral", _CLASSES, {"expression": "frame"},
                   "derived: frame 1 of a sequence with an emotion is neutral"),
     ),
-    protocols=tuple(ProtocolCard(name, truth, ("subject", "sequence"), _TEN_FOLD) for name, truth in TRUTHS.items()),
+    protocols=tuple(
+        ProtocolCard(name, truth, ("subject", "sequence"), _TEN_FOLD, ("f1_of_macro_pr",))
+        for name, truth in TRUTHS.items()
+    ),
     licence="signed agreement (University of Pittsburgh / CMU), non-commercial research; images must not be "
     "redistributed, only listed subjects may be printed",
     citation="Kanade, Cohn, Tian, Comprehensive database for facial expression analysis, FG 2000; Lucey et al., The "
@@ -91,6 +94,7 @@ CK+48/{anger,contempt,disgust,fear,happy,sadness,surprise}/S010_004_00000017.png
     sentinels={"emotion": "no file, or an empty folder", "FACS intensity": "0 (present, intensity not given)"},
     overlaps=("CK+48, ckextended.csv and other copies hold the same pictures",),
     options=(Option("variant", "which copy to read where both lie there", "", (_OFFICIAL, _CK48)),),
+    revision=2,
     unverified=(
         "the meaning of FACS intensity 0",
         "base of the landmarks: not shifted",

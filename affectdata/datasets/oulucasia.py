@@ -54,7 +54,10 @@ CARD = Card(
         Labelling("derived-first-neutral", {"expression": ("neutral", *CLASSES)}, _FRAME,
                   "derived: frame 000 of a sequence is neutral"),
     ),
-    protocols=tuple(ProtocolCard(name, truth, ("subject", "sequence"), _FOLD) for name, truth in _PROTOCOLS.items()),
+    protocols=tuple(
+        ProtocolCard(name, truth, ("subject", "sequence"), _FOLD, ("f1_of_macro_pr",))
+        for name, truth in _PROTOCOLS.items()
+    ),
     licence="signed agreement with the University of Oulu (CMVS), research only",
     citation="Zhao, Huang, Taini, Li, Pietikäinen, Facial expression recognition from near-infrared videos, Image and "
     "Vision Computing 29(9), 607-619, 2011",
@@ -73,6 +76,7 @@ PreProcess_Img/{NI_Acropped,VL_Acropped}/{Strong,Weak,Dark}/P001/Anger/000.jpeg"
         Option("light", "read this light only; also stands where the path does not say", "",
                ("Strong", "Weak", "Dark")),
     ),
+    revision=2,
     unverified=(
         "the apex is the last frame",
         "P001-P050 Finnish, P051-P080 Chinese: not stored",

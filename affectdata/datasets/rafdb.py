@@ -57,7 +57,10 @@ CARD = Card(
             _RULE,
         ),
     ),
-    protocols=(ProtocolCard("official", ("human",), about="the maintainers' train and test pictures; no identities"),),
+    protocols=(
+        ProtocolCard("official", ("human",), about="the maintainers' train and test pictures; no identities",
+                     metrics=("f1_of_macro_pr",)),
+    ),
     licence="non-commercial research on request, no redistribution",
     citation="Li, Deng, Du, Reliable Crowdsourcing and Deep Locality-Preserving Learning for Expression Recognition "
     "in the Wild, CVPR 2017; Li, Deng, IEEE TIP 28(1), 2019",
@@ -89,6 +92,7 @@ DATASET/{train,test}/<1..7>/train_00001_aligned.jpg [+ train_labels.csv, test_la
     overlaps=("RAF-AU and RAF-ML: about 2 % of the test photographs reappear there [one source]",),
     options=(Option("images", "pictures to read; points and boxes fit the original ones only", "aligned",
                     ("aligned", "original")),),
+    revision=2,
     unverified=("counts of compound", "base of the five points, treated as 0", "header text of the repack's CSVs"),
 )  # fmt: skip
 

@@ -52,7 +52,8 @@ CARD = Card(
     labellings=(Labelling("human", {"expression": EXPRESSIONS[:7]}, {"expression": "frame"}, _RULE),),
     protocols=(
         ProtocolCard(
-            "official", ("human",), about="the organisers' train, val and unlabelled test; films may lie on both sides"
+            "official", ("human",), about="the organisers' train, val and unlabelled test; films may lie on both sides",
+            metrics=("f1_of_macro_pr",),
         ),
     ),
     licence="EULA (ANU, EmotiW organisers): research only",
@@ -92,6 +93,7 @@ sfew_2.0_labels.csv, sfew2.0_images/image_000000.png""",
                "Val_Aligned_Faces_new is new", "", ("old", "new")),
         Option("drop-bad-crops", "text file with names of pictures to leave out, one per line", is_path=True),
     ),
+    revision=2,
     unverified=(
         "counts per class, and all of aligned faces (an older val has 427)",
         "whether train and val share films (counted at ingest), whether several crops come from one frame",
