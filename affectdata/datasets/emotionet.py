@@ -135,7 +135,7 @@ def find(folder: Folder) -> Distribution | None:
     """Shards of one release, and one manual table; or the expression track with the user's map."""
     if folder.options["map"]:
         found = own_table.find(folder)
-        return replace(found, parts={"map": ()}) if found else None
+        return replace(found, parts={"map": ()}, protocols=tuple(map(_of_track, found.protocols))) if found else None
     shards, tables, others = _shards(folder), *_tables(folder)
     if not shards and not tables:
         if others:
@@ -162,6 +162,11 @@ def find(folder: Folder) -> Distribution | None:
             ),
         ),
     )
+
+
+def _of_track(protocol: ProtocolCard) -> ProtocolCard:
+    """A protocol of the user's map of the expression track, with the track's score."""
+    return replace(protocol, metrics=("emotionet_expr",))
 
 
 def read(distribution: Distribution, reject: Reject) -> Iterator[Block]:

@@ -182,9 +182,11 @@ def test_the_expression_track_is_refused_without_a_code_table_and_read_with_one(
     given.write_text(codes)
     with pytest.raises(DatasetError, match="no-code-table"):
         ingested("emotionet", track, map=str(given))
-    given.write_text(codes + "[codes.class]\n4 = 'awed'\n")
+    scored = "[protocols.official]\ncolumn = 'class'\ntest = [4]\ntruth = ['human']\n"
+    given.write_text(codes + "[codes.class]\n4 = 'awed'\n" + scored)
     ingested("emotionet", track, map=str(given))
     assert lake.read("emotionet", "labels/human").column("compound").to_pylist() == ["awed"]
+    assert lake.layer("emotionet", "protocols/official").facts.metrics == ["emotionet_expr"]
 
 
 def test_beside_au_tables_the_expression_track_is_named_and_left_out(ingested: Run) -> None:
