@@ -55,7 +55,7 @@ RUNS = Path("runs")
 
 @with_examples(
     ("affect train --list", "the recipes that come with affectdata"),
-    ("affect train demo --max-minutes 60", "stop cleanly after an hour"),
+    ("affect train demo --max-minutes 60", "finish within an hour"),
     ("affect train mine.yaml --set train.epochs=5 --set train.lr=3e-4", ""),
     ("affect train mine.yaml --resume", "go on where it stopped"),
     ("affect train mine.yaml --run finer --set start.run=mine", "from its weights"),
@@ -89,7 +89,12 @@ def train(
         int, typer.Option("--nodes", metavar="N", min=1, help="How many machines; see docs/slurm.md.")
     ] = 1,
     max_minutes: Annotated[
-        float | None, typer.Option("--max-minutes", metavar="MIN", help="Stop cleanly after so many minutes.")
+        float | None,
+        typer.Option(
+            "--max-minutes",
+            metavar="MIN",
+            help="Finish within so many minutes: the learning rate falls to its end by then.",
+        ),
     ] = None,
     runs: Runs = RUNS,
 ) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pydantic import Field, ValidationError, model_validator
@@ -197,3 +198,26 @@ def parse(tree: object, about: str) -> Recipe:
         return Recipe.model_validate(tree)
     except ValidationError as error:
         raise refusal(f"{about}: does not fit", error, Recipe, "affect train --fields lists every field") from None
+
+
+def differences(one: Recipe, other: Recipe) -> list[tuple[str, object, object]]:
+    """Dotted fields in which two recipes differ, with both values; the words about them do not count.
+
+    A part that only one of them has is one difference, with the value `given` where it is there.
+    """
+    left, right = _flat(one.model_dump(mode="json")), _flat(other.model_dump(mode="json"))
+    names = [name for name in dict.fromkeys([*left, *right]) if name not in ("name", "about", "paper")]
+    whole = [name for name in names if any(inner.startswith(f"{name}.") for inner in names)]
+    names = [name for name in names if not name.startswith(tuple(f"{part}." for part in whole))]
+    pairs = [tuple(side.get(name, "given" if name in whole else None) for side in (left, right)) for name in names]
+    return [(name, old, new) for name, (old, new) in zip(names, pairs, strict=True) if old != new]
+
+
+def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            flat |= _flat(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat

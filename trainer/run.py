@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 
 from manifests.errors import AffectError, RunError, UnknownNameError
 from manifests.storage import storage_errors
-from trainer.recipe import Recipe, load
+from trainer.recipe import Recipe, differences, load
 
 RECIPE, FACTS, METRICS, SCORES = "recipe.yaml", "facts.json", "metrics.csv", "scores.json"
 WEIGHTS, RESUME, SAMPLES, OPENED = "model.safetensors", "last.ckpt", "samples.parquet", "opened.jsonl"
@@ -189,16 +189,23 @@ def another(path: Path, *changes: str) -> str:
 
 
 def _check_same(path: Path, recipe: Recipe, facts: RunFacts) -> None:
-    old = load(path / RECIPE)
-    different = [name for name in type(recipe).model_fields if getattr(old, name) != getattr(recipe, name)]
-    if different:
+    earlier, old = _read_facts(path), load(path / RECIPE)
+    if earlier.state == "finished":
+        timed = f", within max_minutes {old.train.max_minutes:g}" if old.train.max_minutes else ""
+        raise RunError(
+            f"run {path} is finished: there is nothing to resume",
+            found=f"{earlier.epochs} epochs done{timed}",
+            then="affect evaluate scores it; another --run starts anew"
+            + (", with a longer --max-minutes: the learning rate falls to its end within it" if timed else ""),
+        )
+    if old != recipe:
+        different = [f"{name} {before} -> {now}" for name, before, now in differences(old, recipe)]
         raise RunError(
             f"run {path} was made by another recipe",
-            found=f"other {', '.join(different)}",
+            found=", ".join(different) or "another name or description",
             expected=f"the recipe in {path / RECIPE}",
             then=f"affect train {path / RECIPE} --run {path.name} --resume, or another --run",
         )
-    earlier = _read_facts(path)
     if earlier.weights != facts.weights:
         raise RunError(
             f"run {path} began from other pretrained weights",
@@ -218,12 +225,6 @@ def _check_same(path: Path, recipe: Recipe, facts: RunFacts) -> None:
             f"run {path} was trained on other layers",
             found=f"changed: {', '.join(changed) or 'a layer is gone'}",
             then="another --run starts anew",
-        )
-    if earlier.state == "finished":
-        raise RunError(
-            f"run {path} is finished: there is nothing to resume",
-            found=f"{earlier.epochs} epochs done",
-            then="affect evaluate scores it; another --run starts anew",
         )
 
 

@@ -154,7 +154,9 @@ def test_a_folder_is_never_trained_over(toy: Lake, recipe: MakeRecipe, run_dir: 
     train(recipe(), toy, run_dir, machine=CPU, say=quiet)
     with pytest.raises(RunError, match="there already"):
         train(recipe(), toy, run_dir, machine=CPU, say=quiet)
-    with pytest.raises(RunError, match="another recipe"):
+    facts = json.loads((run_dir / FACTS).read_text())
+    (run_dir / FACTS).write_text(json.dumps(facts | {"state": "training"}))
+    with pytest.raises(RunError, match=r"another recipe\n.*found: +train.lr 0.003 -> 0.1"):
         train(recipe(train__lr=0.1), toy, run_dir, resume=True, machine=CPU, say=quiet)
     labels = toy.read("toy", "labels/human")
     with toy.publish("toy", command="test") as step:
@@ -169,6 +171,14 @@ def test_a_finished_run_is_not_resumed(toy: Lake, recipe: MakeRecipe, run_dir: P
     with pytest.raises(RunError, match="nothing to resume"):
         train(recipe(train__epochs=1), toy, run_dir, resume=True, machine=CPU, say=quiet)
     assert {p.name: p.read_bytes() for p in run_dir.iterdir() if p.is_file()} == before
+
+
+def test_a_run_that_its_time_ended_is_finished_and_says_what_would_train_longer(
+    toy: Lake, recipe: MakeRecipe, run_dir: Path
+) -> None:
+    train(recipe(train__max_minutes=1e-6), toy, run_dir, machine=CPU, say=quiet)
+    with pytest.raises(RunError, match=r"within max_minutes 1e-06\n.*another --run .* longer --max-minutes"):
+        train(recipe(), toy, run_dir, resume=True, machine=CPU, say=quiet)
 
 
 def test_a_stopped_run_says_how_far_it_came_and_how_to_go_on(

@@ -15,7 +15,8 @@ from manifests.protocols import identity, units
 from trainer.evidence import scorer
 from trainer.metrics.result import Floats, Interval
 from trainer.metrics.uncertainty import RESAMPLES, Statistic, interval_of, resampled
-from trainer.reproduction.job import Job, differences
+from trainer.recipe import differences
+from trainer.reproduction.job import Job
 from trainer.reproduction.order import Pair, pairs
 from trainer.reproduction.study import Column, Study
 from trainer.run import Run

@@ -9,14 +9,11 @@ from typing import Any
 
 from manifests.errors import RunError
 from trainer.metrics.registry import metric
-from trainer.recipe import Recipe, load
+from trainer.recipe import Recipe, differences, load
 from trainer.reproduction.study import SEEDS, Row, Step, Study, filled
 from trainer.reproduction.workshop import Workshop
 from trainer.run import FACTS, Run
 from trainer.scoring import split_name
-
-GIVEN = "given"
-"""What stands for a part of a recipe that has fields."""
 
 
 @dataclass(frozen=True)
@@ -106,29 +103,6 @@ def jobs(study: Study, workshop: Workshop, asked: Asked) -> list[Job]:
     for row in study.rows:
         with_needs(study, row, order)
     return [job for seed in asked.seeds for row in order for job in _of_row(study, row, seed, workshop, asked)]
-
-
-def differences(one: Recipe, other: Recipe) -> list[tuple[str, object, object]]:
-    """Dotted fields in which two recipes differ, with both values; the words about them do not count.
-
-    A part that only one of them has is one difference, with the value `given` where it is there.
-    """
-    left, right = _flat(one.model_dump(mode="json")), _flat(other.model_dump(mode="json"))
-    names = [name for name in dict.fromkeys([*left, *right]) if name not in ("name", "about", "paper")]
-    whole = [name for name in names if any(inner.startswith(f"{name}.") for inner in names)]
-    names = [name for name in names if not name.startswith(tuple(f"{part}." for part in whole))]
-    pairs = [tuple(side.get(name, GIVEN if name in whole else None) for side in (left, right)) for name in names]
-    return [(name, old, new) for name, (old, new) in zip(names, pairs, strict=True) if old != new]
-
-
-def _flat(tree: Mapping[str, Any], prefix: str = "") -> dict[str, object]:
-    flat: dict[str, object] = {}
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def with_needs(study: Study, row: Row, order: list[Row]) -> None:
