@@ -205,6 +205,18 @@ def test_relations_count_what_is_coded_and_make_a_table_that_is_read_again(lake:
         write_table(file, "")
 
 
+def test_relations_are_those_of_the_worked_example(lake: Lake) -> None:
+    """methods.md 2.2: an unlabelled cell counts neither for nor against its AU."""
+    cells = unknown(6)
+    cells[:, SPACE.index(1)] = [1, 1, 1, 0, 0, -1]
+    cells[:, SPACE.index(2)] = [0, 1, 0, -1, 1, 1]
+    publish(lake, ["happiness"] * 4 + ["anger"] * 2, cells)
+    rows = relate(lake, ("toy",), relatedness("du2014"), sources=DEFAULT_SOURCES).rows
+    share = {(row.emotion, row.au): row.fraction for row in rows if row.coded}
+    assert [share["happiness", au] for au in (1, 2)] == pytest.approx([0.75, 1 / 3])
+    assert [share["anger", au] for au in (1, 2)] == [0, 1]
+
+
 def test_relations_of_data_that_lacks_one_side_are_refused(lake: Lake) -> None:
     publish(lake, ["happiness"], unknown(1))
     with pytest.raises(LabelRuleError, match="both a basic expression and an AU"):
