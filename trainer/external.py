@@ -11,7 +11,8 @@ One row per sample, found by `sample_id`, or by `path` (below the dataset's fold
     x_0 ... x_67, y_0 ... y_67                   the same as columns
 
 A row that holds nothing in any of these columns, as `affect predict` writes for a picture without a face, is no
-prediction. Other columns are left alone. The truth never comes from the file.
+prediction. Other columns are left alone. The truth never comes from the file. Landmarks of a run's own
+`predictions/<dataset>-<role>.parquet` are pixels of the crop: such a file is refused.
 """
 
 from __future__ import annotations
@@ -32,12 +33,13 @@ from manifests import vocabulary as voc
 from manifests.errors import PredictionsError, UnknownNameError
 from manifests.lake import Lake
 from manifests.matching import frame_keys, matched
-from trainer.predictions import Floats, Predictions
+from trainer.predictions import CROP_PIXELS, Floats, Predictions
 from trainer.tasks import AuIntensityTask, AuTask, ExpressionTask, LandmarksTask, Tasks, VaTask
 
 _AU = re.compile(r"(?:p_)?AU0*([1-9][0-9]?)(?:_c)?", re.IGNORECASE)
 _INTENSITY = re.compile(r"AU0*([1-9][0-9]?)(?:_intensity(?:_predicted)?|_r)", re.IGNORECASE)
 _POINTS = len(voc.LANDMARK_MIRROR)
+_POINT_LISTS = ("landmarks_predicted", "landmarks")
 _PREDICTING = re.compile(
     rf"(expression|valence|arousal|landmarks)(_predicted)?|[xy]_[0-9]+|{_AU.pattern}", re.IGNORECASE
 )
@@ -78,9 +80,10 @@ def read_predictions(path: str | Path, lake: Lake, dataset: str) -> External:
 
     Raises:
         PredictionsError: The file cannot be read; it names no sample, a sample twice or one that the lake lacks; no
-            column is a prediction; or a value is none.
+            column is a prediction; a value is none; or landmarks are pixels of crops.
     """
     table = read_table(Path(path))
+    _check_pixels(table.schema, Path(path))
     return External(_sample_ids(table, lake, dataset, Path(path)), *predictions_in(table, Path(path)))
 
 
@@ -125,6 +128,24 @@ def read_table(path: Path) -> pa.Table:
         raise PredictionsError(f"{path} does not exist", expected="a CSV or Parquet file of predictions") from None
     except (OSError, pa.ArrowException) as error:
         raise PredictionsError(f"{path} cannot be read", found=str(error).splitlines()[0][:200]) from None
+
+
+def _check_pixels(schema: pa.Schema, path: Path) -> None:
+    """Refuse landmarks that are measured in crops, as `affect evaluate` writes them beside their truth."""
+    points = {field.name: field for field in schema if field.name in _POINT_LISTS and pa.types.is_nested(field.type)}
+    units = {(field.metadata or {}).get(b"unit", b"").decode() for field in points.values()}
+    if CROP_PIXELS["unit"] in units:
+        found = "crop pixels, as affect evaluate writes a run's predictions"
+    elif len(points) == len(_POINT_LISTS) and units == {""}:  # files from before the unit was written
+        found = "landmarks beside landmarks_predicted, as affect evaluate writes a run's predictions, in crop pixels"
+    else:
+        return
+    raise PredictionsError(
+        f"landmarks of {path}",
+        found=found,
+        expected="landmarks_predicted in pixels of the source picture, without a column landmarks beside it",
+        then="affect evaluate RUN scores a run's own predictions; affect predict RUN writes source pixels",
+    )
 
 
 def _saying(table: pa.Table) -> pa.Table:
@@ -265,7 +286,7 @@ def _aus(
 
 def _landmarks(columns: dict[str, pa.ChunkedArray], path: Path) -> Floats | None:
     """Points [N, 68, 2]."""
-    for name in ("landmarks_predicted", "landmarks"):
+    for name in _POINT_LISTS:
         if name in columns and pa.types.is_nested(columns[name].type):
             flat = pc.list_flatten(columns[name])
             if len(flat) != 2 * _POINTS * len(columns[name]):

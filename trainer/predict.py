@@ -29,7 +29,7 @@ from trainer.augment import normalised, with_channels
 from trainer.evaluate import load_network
 from trainer.failures import looking_failures
 from trainer.fit import Machine
-from trainer.predictions import Predictions
+from trainer.predictions import SOURCE_PIXELS, Predictions
 from trainer.recipe import Recipe
 from trainer.run import Run
 
@@ -101,7 +101,9 @@ def predict_files(run: Run, paths: Sequence[Path], asked: Asked, tell: Callable[
 def schema_of(recipe: Recipe) -> pa.Schema:
     """Columns of a run's predictions."""
     number = pa.float32()
-    columns = [("path", pa.string()), ("frame", pa.int32()), ("status", pa.string())]
+    columns: list[tuple[str, pa.DataType] | pa.Field] = [
+        ("path", pa.string()), ("frame", pa.int32()), ("status", pa.string())
+    ]  # fmt: skip
     columns += [(edge, number) for edge in BOX_COLUMNS] + [("score", number)]
     tasks = recipe.tasks
     if tasks.expression:
@@ -115,7 +117,7 @@ def schema_of(recipe: Recipe) -> pa.Schema:
     if tasks.au_intensity:
         columns += [(f"{au_column(au, 'intensity')}_predicted", number) for au in tasks.au_intensity.aus]
     if tasks.landmarks:
-        columns += [("landmarks_predicted", pa.list_(number, 136))]
+        columns += [pa.field("landmarks_predicted", pa.list_(number, 136), metadata=SOURCE_PIXELS)]
     return pa.schema(columns)
 
 

@@ -17,6 +17,10 @@ from trainer.targets import Targets
 from trainer.tasks import Tasks
 
 Floats = npt.NDArray[np.float32]
+CROP_PIXELS = {"unit": "crop pixels"}
+"""Metadata of Parquet columns of landmarks in the files that `affect evaluate` writes."""
+SOURCE_PIXELS = {"unit": "source pixels"}
+"""The same in those of `affect predict`."""
 
 
 @dataclass(frozen=True)
@@ -81,7 +85,8 @@ def to_table(ids: npt.NDArray[np.object_], tasks: Tasks, predictions: Prediction
 
     Columns: `sample_id`; `expression` (truth), `expression_predicted`, `p_<class>`; `valence`, `arousal` and their
     `_predicted`; `auNN` and `p_auNN`; `auNN_intensity` and its `_predicted`; `landmarks` and `landmarks_predicted` (136
-    numbers, crop pixels); `compound` and `mental_state`, their `_predicted` and `p_<task>_<class>`.
+    numbers; crop pixels, as their metadata `unit` says); `compound` and `mental_state`, their `_predicted` and
+    `p_<task>_<class>`.
     """
     columns: dict[str, pa.Array] = {"sample_id": pa.array(ids.tolist(), pa.string())}
     if tasks.expression and predictions.expression is not None and truth.expression:
@@ -115,7 +120,11 @@ def to_table(ids: npt.NDArray[np.object_], tasks: Tasks, predictions: Prediction
             columns[task] = pa.array(names[code], pa.string(), mask=code < 0)
             columns[f"{task}_predicted"] = pa.array(names[chances.argmax(1)], pa.string())
             columns |= {f"p_{task}_{n}": pa.array(p) for n, p in zip(names, chances.T, strict=True)}
-    return pa.table(columns).sort_by("sample_id")
+    table = pa.table(columns).sort_by("sample_id")
+    marked = [
+        field.with_metadata(CROP_PIXELS) if field.name.startswith("landmarks") else field for field in table.schema
+    ]
+    return pa.Table.from_arrays(table.columns, schema=pa.schema(marked))
 
 
 def _points(points: Floats) -> pa.Array:

@@ -8,13 +8,18 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import torch
 
 from manifests.errors import PredictionsError, ProtocolError, UnknownNameError
 from manifests.lake import Lake
 from manifests.layer import LayerFacts
 from manifests.vocabulary import EXPRESSION_SPACES, EXPRESSIONS, au_column
+from trainer.predictions import Predictions, to_table
 from trainer.score_file import score_file
+from trainer.targets import LandmarkTarget, Targets
+from trainer.tasks import LandmarksTask, Tasks
 
 from .conftest import AUS, Toy
 
@@ -166,6 +171,42 @@ def test_a_file_that_is_none_is_refused(toy: Lake, file: Path) -> None:
     file.with_suffix(".parquet").write_bytes(b"no parquet")
     with pytest.raises(PredictionsError, match="cannot be read"):
         score_file(file.with_suffix(".parquet"), toy, "toy", "official")
+
+
+def own_predictions(path: Path) -> Path:
+    """What `affect evaluate` writes of the toy's test part, as it would be from crops of half the size."""
+    points = torch.tensor(TOY.labels["human"]["landmarks"]).reshape(-1, 68, 2)[list(TEST)] / 2
+    truth = Targets(landmarks=LandmarkTarget(points, torch.ones(len(TEST))))
+    ids = np.array(TOY.ids, object)[list(TEST)]
+    table = to_table(ids, Tasks(landmarks=LandmarksTask()), Predictions(landmarks=points.numpy()), truth)
+    pq.write_table(table, path)
+    return path
+
+
+def test_landmarks_in_crop_pixels_are_refused(toy: Lake, tmp_path: Path) -> None:
+    path = own_predictions(tmp_path / "toy-test.parquet")
+    with pytest.raises(PredictionsError, match=r"crop pixels[\s\S]*next: +affect evaluate RUN"):
+        score_file(path, toy, "toy", "official", resamples=0)
+    pq.write_table(pq.read_table(path).drop_columns("landmarks"), path)  # its mark stays
+    with pytest.raises(PredictionsError, match="crop pixels"):
+        score_file(path, toy, "toy", "official", resamples=0)
+
+
+def test_a_runs_predictions_from_before_the_unit_was_marked_are_known_by_their_truth(toy: Lake, tmp_path: Path) -> None:
+    path = own_predictions(tmp_path / "toy-test.parquet")
+    pd.read_parquet(path).to_parquet(path)
+    assert all(field.metadata is None for field in pq.read_schema(path))
+    with pytest.raises(PredictionsError, match="landmarks beside landmarks_predicted"):
+        score_file(path, toy, "toy", "official", resamples=0)
+
+
+@pytest.mark.parametrize("name", ["landmarks", "landmarks_predicted"])
+def test_lists_of_landmarks_in_source_pixels_are_scored(toy: Lake, tmp_path: Path, name: str) -> None:
+    path = tmp_path / "theirs.parquet"
+    points = [TOY.labels["human"]["landmarks"][i] for i in TEST]
+    pd.DataFrame({"sample_id": [TOY.ids[i] for i in TEST], name: points}).to_parquet(path)
+    (found,) = score_file(path, toy, "toy", "official", resamples=0).datasets
+    assert found.value("nme_io") == pytest.approx(0, abs=1e-6)
 
 
 def test_truth_that_a_rule_made_is_refused_and_so_is_a_role_that_is_never_scored(toy: Lake, file: Path) -> None:
