@@ -15,6 +15,7 @@ from manifests.errors import PredictionsError, ProtocolError
 from manifests.lake import Lake
 from manifests.protocols import faces_layers, roles, truth_sources
 from manifests.query import manifest_table
+from manifests.vocabulary import AUS, TASKS, au_column
 from trainer.asked import check_asked
 from trainer.external import read_predictions, rows_of
 from trainer.labels import columns_of, targets_of
@@ -52,7 +53,8 @@ def score_file(
         by, metrics, resamples, compound: As for `trainer.evaluate.evaluate`.
 
     Raises:
-        PredictionsError: See `read_predictions`; or samples of the role have no prediction.
+        PredictionsError: See `read_predictions`; or samples of the role have no prediction; or it predicts nothing
+            that the protocol has truth for.
         ProtocolError: The protocol accepts truth that a rule or a network made, or nothing has that role.
         UnknownNameError, MetricInputError, StaleLayerError: As for `evaluate`.
     """
@@ -67,16 +69,23 @@ def score_file(
     ids, allowed = _scored_ids(lake, asked, external.tasks)
     row = rows_of(external, ids)
     missing = int((row < 0).sum())
-    if missing and not skip_missing:
+    if missing and not (skip_missing and missing < len(ids)):
         raise PredictionsError(
             f"{missing:,} of {len(ids):,} samples of role {role} have no prediction in {path}",
             found="none for " + ", ".join(ids[row < 0][:3].tolist()),
             expected="a row for every sample that is scored",
-            then="--skip-missing scores the others, and says so",
+            then="--skip-missing scores the others, and says so" if missing < len(ids) else "",
         )
     kept = row >= 0
     ids, allowed = ids[kept], allowed[kept]
     targets = _truth(lake, asked, external.tasks, ids, allowed)
+    if not any(getattr(targets, task).mask.any() for task in external.tasks.names):
+        raise PredictionsError(
+            f"{path} predicts nothing that protocol {protocol} of {dataset} has truth for in role {role}",
+            found=", ".join(_outputs(external.tasks)),
+            expected=", ".join(_known(lake, asked)) or "truth, which this protocol has for no task",
+            then=f"add columns of these (affect score --help names them), or another --protocol: affect info {dataset}",
+        )
     found = ids, external.predictions.at(row[kept]), targets
     scores = dataset_scores(lake, asked, external.tasks, found, (missing, "prediction"), _detector(lake, dataset))
     if zero_shot:
@@ -108,6 +117,28 @@ def _truth(
     at = pc.index_in(pa.array(ids.tolist(), pa.string()), value_set=table["sample_id"].combine_chunks())
     in_place = np.broadcast_to(np.array(_IN_PLACE, np.float32), (len(ids), 2, 3))
     return targets_of(table.take(at), tasks, allowed, in_place)
+
+
+def _outputs(tasks: Tasks) -> list[str]:
+    """The tasks, with the action units of those that have some."""
+    listed = {task: getattr(getattr(tasks, task), "aus", ()) for task in tasks.names}
+    return [f"{task} ({' '.join(map(au_column, aus))})" if aus else task for task, aus in listed.items()]
+
+
+def _known(lake: Lake, asked: Asked) -> list[str]:
+    """Tasks that samples of the role have truth for, with the action units that are known of any of them."""
+    held = {"au": list(map(au_column, AUS)), "au_intensity": [au_column(au, "intensity") for au in AUS]}
+    columns = [*(f"mask_{task}" for task in TASKS), *(name for names in held.values() for name in names)]
+    table = manifest_table(lake, [asked.dataset], ["sample_id", *columns], sources=asked.truth)
+    found = []
+    for task in TASKS:
+        role = roles(lake, asked.dataset, asked.protocol, task=task, fold=asked.fold)
+        ids = role.filter(pc.field("role") == asked.role)["sample_id"].combine_chunks()
+        rows = table.filter(pc.is_in(table["sample_id"], value_set=ids))
+        if pc.any(rows[f"mask_{task}"]).as_py():
+            aus = [name[:4] for name in held.get(task, ()) if rows[name].null_count < rows.num_rows]
+            found.append(f"{task} ({' '.join(aus)})" if aus else task)
+    return found
 
 
 def _detector(lake: Lake, dataset: str) -> str:

@@ -209,6 +209,28 @@ def test_lists_of_landmarks_in_source_pixels_are_scored(toy: Lake, tmp_path: Pat
     assert found.value("nme_io") == pytest.approx(0, abs=1e-6)
 
 
+def test_predictions_of_what_the_protocol_has_no_truth_for_are_refused(lake: Lake, file: Path) -> None:
+    toy = Toy()
+    for name in ("valence", "arousal", "landmarks", "au12"):
+        del toy.labels["human"][name]
+    toy.publish(lake)
+    for columns in (["valence", "arousal"], ["au12"]):
+        with pytest.raises(PredictionsError, match="predicts nothing that protocol official of toy") as caught:
+            scored(lake, predicted()[["sample_id", *columns]], file)
+        assert caught.value.found == {2: "va", 1: "au (au12)"}[len(columns)]
+        assert caught.value.expected.startswith("expression, au (au01 au02 au04")
+        assert "va" not in caught.value.expected
+        assert "au12" not in caught.value.expected
+        assert "affect info toy" in caught.value.then
+    assert scored(lake, predicted()[["sample_id", "valence", "arousal", "expression"]], file)["top1"] == 1
+
+
+def test_no_prediction_at_all_is_refused_with_skip_missing_too(toy: Lake, file: Path) -> None:
+    train = predicted(sample_id=TOY.ids[: len(TEST)])
+    with pytest.raises(PredictionsError, match="16 of 16 samples of role test have no prediction"):
+        scored(toy, train, file, skip_missing=True)
+
+
 def test_truth_that_a_rule_made_is_refused_and_so_is_a_role_that_is_never_scored(toy: Lake, file: Path) -> None:
     with toy.publish("toy", command="test") as step:
         step.write("protocols", "bad", toy.read("toy", "protocols/official"), LayerFacts(truth=["co-du2014"]),
