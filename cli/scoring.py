@@ -91,6 +91,8 @@ def submit(
 
     The predictions name frames in a column `path`, whose last two parts are `<track>/<5 digits>.jpg`.
 
+    Of videos, extract the frames to FOLDER/<track>/00001.jpg ... and predict on FOLDER: a video names no such frames.
+
     A frame without a prediction takes that of the frame before it in its track; how many did is printed.
     """
     from affectdata.challenges import challenge as challenge_of

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -13,6 +15,7 @@ from manifests.vocabulary import au_column
 from trainer.external import predictions_in, read_table
 
 _NAMED_BY = ("path", "image_location", "image")
+_FRAME = re.compile(r"[^/]+/[0-9]{5}\.jpg")
 PRESENT = 0.5
 """Probability from which an AU is answered as present."""
 
@@ -22,7 +25,8 @@ def answers_in(path: Path) -> Answers:
 
     Raises:
         PredictionsError: The file cannot be read, or a value is no prediction.
-        ChallengeError: It does not name frames, names one twice, or lacks classes or AUs of the challenges.
+        ChallengeError: It does not name frames, or not as the challenges do, or one twice; or it lacks classes or AUs
+            of the challenges.
     """
     table = read_table(path)
     named = next((column for column in _NAMED_BY if column in table.column_names), None)
@@ -33,9 +37,7 @@ def answers_in(path: Path) -> Answers:
             expected="a column path, such as 14-30-1920x1080/00001.jpg",
         )
     places = [PurePosixPath(text or "").parts for text in table[named].cast(pa.string()).to_pylist()]
-    frames = {"/".join(parts[-2:]): row for row, parts in enumerate(places)}
-    if len(frames) < len(places):
-        raise ChallengeError(f"{path} predicts a frame twice", expected="one row per frame")
+    frames = _frames(["/".join(parts[-2:]) for parts in places], f"{named} of {path}")
     tasks, predictions = predictions_in(table, path)
     expression, au = None, None
     if tasks.expression and predictions.expression is not None:
@@ -56,3 +58,20 @@ def answers_in(path: Path) -> Answers:
             raise ChallengeError(f"action units of {path}", found=f"no {', '.join(lacking)}", expected="all twelve")
         au = predictions.au[:, [tasks.au.aus.index(number) for number in AUS]] >= PRESENT
     return Answers(frames, predictions.va, expression, au)
+
+
+def _frames(names: list[str], about: str) -> dict[str, int]:
+    """Row of each frame. Names of another form may stand among them, such as other pictures of the folder."""
+    twice = [name for name, count in Counter(names).items() if count > 1]
+    unlike = [name for name in twice or names if not _FRAME.fullmatch(name)]
+    if unlike and (twice or len(unlike) == len(names)):
+        raise ChallengeError(
+            f"{about} names no frames of tracks",
+            found=", ".join(dict.fromkeys(unlike[:3])),
+            expected="<track>/<5 digits>.jpg, such as 14-30-1920x1080/00001.jpg",
+            then="extract the frames of each video to FOLDER/<track>/00001.jpg, 00002.jpg ..., and "
+            "affect predict RUN FOLDER --out FILE",
+        )
+    if twice:
+        raise ChallengeError(f"{about} names a frame twice", found=", ".join(twice[:3]), expected="one row per frame")
+    return {name: row for row, name in enumerate(names)}

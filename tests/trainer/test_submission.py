@@ -110,5 +110,28 @@ def test_what_does_not_fit_is_refused(tmp_path: Path) -> None:
         answers_in(tmp_path / "predictions.csv")
 
 
+@pytest.mark.parametrize(
+    ("paths", "found"),
+    [
+        (["clip.mp4"] * 3, "clip.mp4"),  # as affect predict names the frames of a video
+        (["clip.mp4"], "clip.mp4"),
+        (["00001.jpg", "00002.jpg"], "00001.jpg, 00002.jpg"),  # predicted inside a track, not above it
+        (["a_left/00001.jpg", "clip.mp4", "clip.mp4"], "clip.mp4"),
+    ],
+)
+def test_paths_that_are_no_frames_of_tracks_are_refused_as_such(tmp_path: Path, paths: list[str], found: str) -> None:
+    rows = pd.DataFrame({"path": paths, "frame": range(len(paths)), "valence": 0.1, "arousal": 0.2})
+    rows.to_csv(tmp_path / "clip.csv", index=False)
+    with pytest.raises(ChallengeError, match="names no frames of tracks") as caught:
+        answers_in(tmp_path / "clip.csv")
+    assert caught.value.found == found
+    assert "<track>/<5 digits>.jpg" in caught.value.expected
+    assert "affect predict RUN FOLDER" in caught.value.then
+
+
+def test_another_picture_among_the_frames_is_left_alone(tmp_path: Path) -> None:
+    assert "a_left/cover.png" in answers_in(predicted(tmp_path, [*FRAMES, "a_left/cover.png"])).frames
+
+
 def test_every_challenge_says_how_sure_its_header_is() -> None:
     assert all(each.sure for each in CHALLENGES.values())
