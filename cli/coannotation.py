@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from cli.examples import with_examples
-from cli.printing import Csv, Grid, Json, form_of, note, say, show
+from cli.printing import Csv, Form, Grid, Json, form_of, note, say, show
 from cli.questions import Sources
 from cli.session import session, some_datasets
 
@@ -117,8 +117,8 @@ def co_annotate(
 
 
 @with_examples(
-    ("affect relate --from ckplus", "P(AU | emotion) beside du2014"),
-    ("affect relate --from ckplus,bp4d --out mine.toml", "a table for affect co-annotate --table"),
+    ("affect relate --from ckplus --min-count 20", "P(AU | emotion) beside du2014"),
+    ("affect relate --from affwild2 --out mine.toml", "a table for affect co-annotate --table"),
 )
 def relate(
     context: typer.Context,
@@ -141,7 +141,7 @@ def relate(
     as_csv: Csv = False,
 ) -> None:
     """Infer which AUs go with which emotion from data that codes both, with intervals, beside a published table."""
-    from affectdata.labels.relate import comparison, name_of, write_table
+    from affectdata.labels.relate import comparison, name_of, numbers, write_table
     from affectdata.labels.relate import relate as infer
     from affectdata.labels.relatedness import relatedness
     from cli.questions import source_list
@@ -153,11 +153,18 @@ def relate(
     lake = session(context).lake()
     wanted = source_list(sources) or DEFAULT_SOURCES
     found = infer(lake, names, relatedness(beside), sources=wanted, protocol=protocol, fold=fold, seed=seed)
-    header = ("emotion", "AU", "share", "95 %", "count", beside, "difference")
-    rows = list(comparison(found, min_count=min_count, min_fraction=min_fraction))
+    for left_out in found.left_out:
+        note(f"warning: {left_out} is left out: no sample of it has both a basic expression and an AU")
+    found.check_counts(min_count)
+    if form is Form.table:
+        header: tuple[str, ...] = ("emotion", "AU", "share", "95 %", "count", beside, "difference")
+        rows = list(comparison(found, min_count=min_count, min_fraction=min_fraction))
+    else:
+        header = ("emotion", "AU", "share", "low", "high", "present", "coded", beside, "difference")
+        rows = list(numbers(found, min_count=min_count, min_fraction=min_fraction))
     show(Grid(header, rows), form)
     if not rows:
-        note(f"no emotion has {min_count} samples that are coded for an AU: choose fewer with --min-count N")
+        note(f"no AU is on a share of {min_fraction:g} of an emotion: choose less with --min-fraction P")
     counts = ", ".join(f"{name} {count:,}" for name, count in found.samples.items())
     note(f"{found.subjects:,} subjects; samples: {counts}")
     if found.reported:

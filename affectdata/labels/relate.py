@@ -69,11 +69,32 @@ class Relations:
     """The command that counts the same."""
     reported: int = 0
     """Samples among them that a protocol reports: what is made with the table carries their labels into training."""
+    left_out: tuple[str, ...] = ()
+    """Datasets that were asked for and have no sample with both."""
+
+    def check_counts(self, min_count: int) -> None:
+        """Whether any emotion has enough samples for a row.
+
+        Raises:
+            LabelRuleError: None has; names the largest counts.
+        """
+        most = {name: max((row.coded for row in self.rows if row.emotion == name), default=0) for name in self.samples}
+        if max(most.values()) < min_count:
+            largest = sorted(most.items(), key=lambda item: -item[1])[:3]
+            raise LabelRuleError(
+                f"relate: no emotion of {', '.join(self.datasets)} has enough samples that are coded for an AU",
+                found=f"at most {', '.join(f'{name} {count:,}' for name, count in largest)}",
+                expected=f"{min_count:,} samples of an emotion (--min-count)",
+                then=f"--min-count {largest[0][1]} or less, or more datasets in --from",
+            )
 
     def toml(self, name: str, *, min_fraction: float, min_count: int) -> str:
         """A table that `affect co-annotate --table FILE.toml` takes: AUs with at least this share and count.
 
         An AU that every sample of an emotion shows is prototypical; all others are observational.
+
+        Raises:
+            LabelRuleError: No emotion has such an AU: a table without rows is none.
         """
         text = [
             f'name = "{name}"',
@@ -93,6 +114,13 @@ class Relations:
             if kept:
                 inside = f"{{ {often} }}" if often else "{}"
                 text += ["", f"[rows.{emotion}]", f"prototypical = [{always}]", f"observational = {inside}"]
+        if not any(line.startswith("[rows.") for line in text):
+            raise LabelRuleError(
+                f"relate: no AU for a table of {', '.join(self.datasets)}",
+                found=f"no AU on a share of {min_fraction:g} of {min_count:,} samples of an emotion",
+                expected="at least one",
+                then="choose less with --min-fraction or --min-count",
+            )
         return "\n".join(text) + "\n"
 
 
@@ -123,7 +151,7 @@ def relate(
     Raises:
         UnknownNameError: No such dataset or protocol.
         ProtocolError: The protocol has folds and none was named, or the other way round.
-        LabelRuleError: No sample has both an expression and an AU.
+        LabelRuleError: No sample of any of them has both an expression and an AU.
     """
     columns = ["sample_id", "dataset", "subject_id", "face_status", "expression", *(au_column(au) for au in AUS)]
     found = manifest_table(lake, list(datasets), columns, sources=sources, where="mask_expression and mask_au")
@@ -147,12 +175,15 @@ def relate(
         if (cells[emotion == code, au - 1] >= 0).any()
     ]
     counts = {name: int((emotion == code).sum()) for code, name in enumerate(BASIC) if (emotion == code).any()}
+    there = set(pc.unique(found["dataset"]).to_pylist())
+    left_out = tuple(name for name in datasets if name not in there)
+    datasets = tuple(name for name in datasets if name in there)
     made = f"affect relate --from {','.join(datasets)}"
     made += f" --sources {','.join(sources)}" if sources != DEFAULT_SOURCES else ""
     made += f" --protocol {protocol}" if protocol else ""
     made += f" --fold {fold}" if fold is not None else ""
     reported = 0 if protocol else _reported(lake, datasets, found["sample_id"])
-    return Relations(datasets, tuple(rows), len(np.unique(people)), counts, made, reported)
+    return Relations(datasets, tuple(rows), len(np.unique(people)), counts, made, reported, left_out)
 
 
 def _trained(lake: Lake, datasets: tuple[str, ...], protocol: str, fold: int | None) -> pa.Array:
@@ -235,13 +266,28 @@ def _relation(
     return Relation(emotion, au, int(present.sum()), int(count.sum()), low, high, published)
 
 
+def _worth_showing(relations: Relations, min_count: int, min_fraction: float) -> Iterator[Relation]:
+    """Relations from that count and share on; what the published table lists is shown at any share."""
+    for row in relations.rows:
+        if row.coded >= min_count and (row.fraction >= min_fraction or row.published):
+            yield row
+
+
 def comparison(relations: Relations, *, min_count: int, min_fraction: float) -> Iterator[tuple[object, ...]]:
     """Rows for people: emotion, AU, share, interval, count, published weight, difference."""
-    for row in relations.rows:
-        if row.coded < min_count or (row.fraction < min_fraction and not row.published):
-            continue
+    for row in _worth_showing(relations, min_count, min_fraction):
         interval = "" if np.isnan(row.low) else f"{row.low:.2f}-{row.high:.2f}"
         yield (
             *(row.emotion, f"AU{row.au}", f"{row.fraction:.2f}", interval, f"{row.present:,}/{row.coded:,}"),
             *((f"{row.published:.2f}", f"{row.fraction - row.published:+.2f}") if row.published else (None, None)),
+        )
+
+
+def numbers(relations: Relations, *, min_count: int, min_fraction: float) -> Iterator[tuple[object, ...]]:
+    """The same for programs: emotion, AU, share, low, high, present, coded, published weight, difference."""
+    for row in _worth_showing(relations, min_count, min_fraction):
+        low, high = (None, None) if np.isnan(row.low) else (row.low, row.high)
+        yield (
+            *(row.emotion, f"AU{row.au}", row.fraction, low, high, row.present, row.coded),
+            *((row.published, row.fraction - row.published) if row.published else (None, None)),
         )
