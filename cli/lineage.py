@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from cli.examples import with_examples
-from cli.printing import Csv, Grid, Json, form_of, say, show
+from cli.printing import Csv, Form, Grid, Json, form_of, say, show
 from cli.questions import Sources, source_list
 from cli.session import session
 from cli.training import RUNS, Runs, run_folder
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @with_examples(
     ("affect lineage rafdb/basic/train_00001", "every source's word on one sample, and which wins"),
     ("affect lineage runs/student", "layers, teachers and their ancestors, down to ingest"),
+    ("affect lineage runs/student --json", "the same, for a program"),
 )
 def lineage(
     context: typer.Context,
@@ -38,7 +39,11 @@ def lineage(
     if (folder / "facts.json").exists():
         from trainer.run import Run
 
-        say(_run_lines(lake, Run(folder, finished=False)))
+        run = Run(folder, finished=False)
+        if form is Form.table:
+            say(_run_lines(lake, run))
+        else:
+            show(Grid(RUN_COLUMNS, list(_run_rows(lake, run))), form)
         return
     if what.partition("/")[0] not in lake.datasets():
         raise _neither(what, folder, lake)
@@ -46,8 +51,9 @@ def lineage(
     from manifests.query import DEFAULT_SOURCES
 
     words = words_about(lake, what, source_list(sources) or DEFAULT_SOURCES)
-    rows = [(w.column, w.source, _short(w.value), "wins" if w.wins else w.out or "") for w in words]
-    show(Grid(("column", "source", "value", ""), rows), form)
+    shown = _short if form is Form.table else _as_stored
+    rows = [(w.column, w.source, shown(w.value), "wins" if w.wins else w.out or None) for w in words]
+    show(Grid(("column", "source", "value", "state"), rows), form)
 
 
 def _neither(what: str, folder: Path, lake: Lake) -> Exception:
@@ -65,6 +71,49 @@ def _short(value: object) -> str:
     if isinstance(value, list):
         return " ".join("-" if x is None else f"{x:.3g}" for x in value)
     return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _as_stored(value: object) -> object:
+    return value
+
+
+RUN_COLUMNS = (
+    *("run", "recipe", "sources", "dataset", "protocol"),
+    *("depth", "what", "fingerprint", "state", "origin", "teachers"),
+)
+"""Of a run's lineage for programs: a row for each layer and each file of weights, under the run that they trained.
+
+`origin` is the command that made a layer, or where weights are from; `depth` 0 is a layer that trained the run itself.
+"""
+
+
+def _run_rows(lake: Lake, run: Run) -> Iterator[tuple[object, ...]]:
+    facts = run.facts
+    about = (run.name, run.recipe.name, list(facts.sources))
+    if facts.weights:
+        origin = facts.weights["source"]
+        yield (*about, None, None, 0, "weights to begin from", facts.weights["sha256"], None, origin, [])
+    yield from _layer_rows(lake, about, facts.fingerprints, facts.protocol)
+    for one in facts.started:
+        about = (one["run"], one["recipe"], list(one["sources"]))
+        yield (*about, None, None, 0, "weights", one["weights"], None, f"run {one['run']}", [])
+        yield from _layer_rows(lake, about, one["fingerprints"], one["protocol"])
+
+
+def _layer_rows(
+    lake: Lake,
+    about: tuple[object, ...],
+    fingerprints: Mapping[str, Mapping[str, str]],
+    protocol: Mapping[str, str],
+) -> Iterator[tuple[object, ...]]:
+    from manifests.lineage import ancestors
+
+    for dataset, used in fingerprints.items():
+        for key, fingerprint in sorted(used.items()):
+            for one in ancestors(lake, dataset, key, fingerprint):
+                layer = (one.depth, one.key, one.fingerprint, one.now, one.command or None, list(one.teachers))
+                mine = protocol.get(dataset) if one.dataset == dataset else None
+                yield (*about, one.dataset, mine, *layer)
 
 
 def _run_lines(lake: Lake, run: Run) -> Iterator[str]:

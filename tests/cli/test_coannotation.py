@@ -75,3 +75,12 @@ def test_relate_gives_programs_numbers(coded: Lake, capsys: pytest.CaptureFixtur
     (fear,) = (row for row in json.loads(capsys.readouterr().out) if row["AU"] == "AU1")
     assert (fear["emotion"], fear["share"], fear["present"], fear["coded"]) == ("fear", 0.5, 1, 2)
     assert fear["difference"] == pytest.approx(0.5 - fear["du2014"])
+
+
+def test_lineage_of_a_sample_names_every_column(coded: Lake, capsys: pytest.CaptureFixture[str]) -> None:
+    asked = ["--lake", str(coded.home), "lineage", "both/0", "--sources", "human"]
+    assert run([*asked, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)
+    assert {"column": "au01", "source": "human", "value": 1, "state": "wins"} in rows
+    assert run([*asked, "--csv"]) == 0
+    assert capsys.readouterr().out.startswith("column,source,value,state\n")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import shutil
 from pathlib import Path
@@ -190,6 +192,12 @@ def test_a_run_says_what_it_began_from_and_remembers_whom_that_began_from(place:
     assert "began from run child: recipe child" in lines.output
     assert "began from run parent: recipe parent, reports test" in lines.output
     assert lines.output.count("labels/human") == 3
+    asked = ["--lake", str(place / "lake"), "lineage", "grandchild", "--runs", str(place / "runs")]
+    rows = json.loads(CliRunner().invoke(app, [*asked, "--json"]).stdout)
+    assert [row["run"] for row in rows if row["what"] == "labels/human"] == ["grandchild", "child", "parent"]
+    assert all(all(row) for row in rows)  # no name is empty
+    table = list(csv.DictReader(io.StringIO(CliRunner().invoke(app, [*asked, "--csv"]).stdout)))
+    assert [row["fingerprint"] for row in table] == [row["fingerprint"] for row in rows]
     assert evaluate(grandchild, lake, resamples=0).datasets[0].samples == 16
 
 
