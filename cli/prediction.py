@@ -58,7 +58,7 @@ def predict(
     if out is not None:
         check_place(out)
     from trainer.overlay import check_overlay, draw
-    from trainer.predict import Asked, check_inputs, predict_files
+    from trainer.predict import Asked, check_inputs, detector_of, predict_files
     from trainer.predictions_file import PredictionsFile, as_csv
     from trainer.run import Run
 
@@ -82,5 +82,7 @@ def predict(
             if overlay is not None:
                 drawn += draw(path if path.is_dir() else path.parent, rows, overlay)
     note(f"{found:,} pictures and frames, {faces:,} with a face" + (f"; {out}" if out is not None else ""))
+    if faces and detector_of(chosen, asked) == "whole":
+        note("each was taken for a face as it is, none was looked for: --detector yunet does so")
     if overlay is not None:
         note(f"{drawn:,} files drawn in {overlay}")

@@ -155,7 +155,12 @@ def _is_media(path: Path) -> bool:
     return path.suffix.lower() in PICTURE_SUFFIXES | VIDEO_SUFFIXES and path.is_file()
 
 
-def _worker(run: Run, root: Path, target: Alignment, asked: Asked) -> Worker:
+def detector_of(run: Run, asked: Asked) -> str:
+    """Name of the detector that is asked for, or that found the faces of the run's crops.
+
+    Raises:
+        PredictionsError: The run's crops name several, or one that files cannot have.
+    """
     known = {facts.get("detector", "") for facts in run.facts.crops.values()}
     if asked.detector is None and len(known) != 1:
         raise PredictionsError(
@@ -171,7 +176,11 @@ def _worker(run: Run, root: Path, target: Alignment, asked: Asked) -> Worker:
             expected="a detector, which files without labels need",
             then="affect predict ... --detector yunet",
         )
-    options = AlignOptions(no_face=asked.no_face, landmarks=asked.landmarks).checked()
+    return name
+
+
+def _worker(run: Run, root: Path, target: Alignment, asked: Asked) -> Worker:
+    options, name = AlignOptions(no_face=asked.no_face, landmarks=asked.landmarks).checked(), detector_of(run, asked)
     device = Machine(device=asked.device).accelerator
     finder = detector(name, DetectorSettings(options.max_side, options.score, device=device))
     marker = landmarker(asked.landmarks, LandmarkerSettings(device, name)) if asked.landmarks else None
