@@ -13,7 +13,7 @@ from trainer.metrics.classified import Classified, classified
 from trainer.metrics.detected import detected
 from trainer.metrics.located import located
 from trainer.metrics.rated import INTENSITY_RANGE, rated
-from trainer.metrics.registry import DEFAULTS, NAMES, Evidence, metric
+from trainer.metrics.registry import NAMES, Evidence, metric
 from trainer.metrics.result import MetricInputError
 from trainer.recipe import Recipe
 from trainer.scoring import ABAW_MTL, evidence_lacks, evidence_over, split_name, tasks_of
@@ -23,13 +23,13 @@ USELESS = ("au_trivial_acc",)
 """Metrics that do not depend on the prediction."""
 
 
-def check_asked(tasks: Tasks, names: Sequence[str], kind: str = "metric") -> None:
+def check_asked(tasks: Tasks, names: Sequence[str], kind: str = "metric", then: str = "") -> None:
     """Refuse metrics that predictions of these tasks cannot be scored by.
 
     Args:
         tasks: What is predicted, over which classes and AUs.
         names: As `trainer.scoring.score` has them.
-        kind: What asks for them, for the message.
+        kind, then: What asks for them, and what to do where there is none of a name, for the message.
 
     Raises:
         UnknownNameError: A metric of none of these tasks, or no such class space or AU set.
@@ -39,7 +39,7 @@ def check_asked(tasks: Tasks, names: Sequence[str], kind: str = "metric") -> Non
     for name in names:
         stem, over = split_name(name)
         if not _is_of(tasks, stem):
-            raise UnknownNameError(kind, name, [known for known in (*NAMES, ABAW_MTL) if _is_of(tasks, known)])
+            raise UnknownNameError(kind, name, [known for known in (*NAMES, ABAW_MTL) if _is_of(tasks, known)], then)
         if stem == ABAW_MTL:
             check_asked(tasks, ("abaw_va", "abaw_expr", "abaw_au"), kind)
             continue
@@ -89,11 +89,12 @@ def check_selection(recipe: Recipe) -> None:
 
     Raises:
         UnknownNameError: A metric of no task of the recipe.
-        RecipeError: A metric that does not depend on the prediction.
+        MetricInputError: A metric over other classes or AUs than those of the tasks.
+        RecipeError: A metric that does not depend on the prediction, or one of videos: no epoch is scored by them.
     """
-    known = [name for task in recipe.tasks.names for name in DEFAULTS[task]]
+    check_asked(recipe.tasks, recipe.selection.metrics, "selection metric", "name some of these in selection.metrics")
     for name in recipe.selection.metrics:
-        if name not in known:
-            raise UnknownNameError("selection metric", name, known, "name some of these in selection.metrics")
-        if name in USELESS:
+        if split_name(name)[0] in USELESS:
             raise RecipeError(f"selection metric {name}", expected="a metric that depends on the prediction")
+        if name.endswith("_video_mean"):
+            raise RecipeError(f"selection metric {name}", expected="a metric of all selection samples together")

@@ -22,8 +22,8 @@ from manifests.protocols import protocol_layer, truth_sources
 from manifests.query import manifest_table
 from trainer.labels import columns_of, targets_of
 from trainer.losses.cross_entropy import check_offered
-from trainer.metrics.registry import DEFAULTS
 from trainer.recipe import Recipe
+from trainer.scoring import tasks_of
 from trainer.settings import DatasetChoice
 from trainer.splits import Counts, Part, split_all
 from trainer.targets import Targets
@@ -309,7 +309,7 @@ def _check(recipe: Recipe, prepared: Prepared) -> None:
             then="set selection: {role: train, share: 0.1}, or make a protocol with `affect folds`",
         )
     for task in recipe.tasks.names:
-        chosen = [name for name in recipe.selection.metrics if name in DEFAULTS[task]]
+        chosen = [name for name in recipe.selection.metrics if task in tasks_of(name)]
         if chosen and not labelled(prepared.selection.targets, task).any():
             raise RecipeError(
                 f"recipe {recipe.name}: selection metric {', '.join(chosen)}",

@@ -102,7 +102,8 @@ def train(
         say: Receives one line of text at a time: what was dropped, one line per epoch.
 
     Raises:
-        RecipeError, ProtocolError, UnknownNameError, StaleLayerError: The recipe does not fit itself or the lake.
+        RecipeError, ProtocolError, UnknownNameError, MetricInputError, StaleLayerError: The recipe does not fit itself
+            or the lake.
         WeightsError: Weights to begin from that do not load or are of another network.
         RunError: The folder holds another run, the run to start from is none, training diverged, or memory ended.
         StorageError: The disk refuses.

@@ -221,7 +221,7 @@ class Learner(L.LightningModule):  # type: ignore[misc]  # lightning ships no ty
         """Score the selection samples and fill the row of this epoch."""
         parts, self._parts = gathered(self._parts), []
         predictions = Predictions.joined([p for p, _ in parts], np.concatenate([index for _, index in parts]))
-        results = score(self.recipe.tasks, predictions, self.truth)
+        results = score(self.recipe.tasks, predictions, self.truth, self.recipe.selection.metrics)
         row = {name: float(self.trainer.strategy.reduce(v / self._steps)) for name, v in self._sums.items()}
         row |= {result.name: result.value for result in results}
         row["score"] = selection_score(results, self.recipe.selection.metrics)

@@ -280,11 +280,11 @@ def selection_score(results: Iterable[MetricResult], names: Sequence[str]) -> fl
     value = {result.name: result.value for result in results}
     total = 0.0
     for name in names:
-        undefined, higher = math.isnan(value[name]), metric(name).higher_is_better
+        undefined, higher = math.isnan(value[name]), not lower_is_better(name)
         total += (0.0 if undefined else value[name]) if higher else -(1.0 if undefined else value[name])
     return total
 
 
 def lower_is_better(name: str) -> bool:
     """Whether a metric is an error."""
-    return not metric(split_name(name)[0]).higher_is_better
+    return name != ABAW_MTL and not metric(split_name(name)[0]).higher_is_better

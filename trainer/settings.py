@@ -83,7 +83,8 @@ class Selection(Part):
     share: float | None = Field(default=None, gt=0, lt=1)
     """With role train: the share held out, in whole clusters of samples that share a person, clip or picture."""
     metrics: tuple[str, ...] = Field(min_length=1)
-    """Metrics that are added up (those where lower is better are subtracted), e.g. [uar, p_va, au_f1]."""
+    """Metrics that are added up (those where lower is better are subtracted), e.g. [uar, p_va, au_f1]; any by its name
+    that the tasks give, also abaw2_expr or au_f1[disfa8]."""
 
     @field_validator("metrics", mode="before")
     @classmethod

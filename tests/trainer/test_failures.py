@@ -147,7 +147,7 @@ class Wrong:
 WRONG = {
     "field": Wrong("did you mean epochs?", "affect train --fields", ("epochs:", "epoch:")),
     "value": Wrong("space = 'expr77'", "affect train --fields", ("space: expr7", "space: expr77")),
-    "metric": Wrong("did you mean uar?", "selection.metrics", ("- uar", "- uarr")),
+    "metric": Wrong("did you mean uar or uar_zero?", "selection.metrics", ("- uar", "- uarr")),
     "labels": Wrong("no training sample is labelled for au", "affect coverage", harm=without_labels),
     "no crops": Wrong("unknown crops of toy 'resize32'", "affect align toy --to resize32", harm=without_crops),
     "stale crops": Wrong("crops/resize32 of toy is stale", "make it again (affect align toy)", harm=with_stale_crops),

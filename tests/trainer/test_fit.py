@@ -27,6 +27,7 @@ from trainer.fit import Machine, train
 from trainer.learner import Learner
 from trainer.loader import hold_in_memory
 from trainer.losses import distribution_matching
+from trainer.metrics.result import MetricInputError
 from trainer.network import network_for
 from trainer.networks.backbone import BackboneSpec, build_backbone
 from trainer.optimizer import optimizer_for
@@ -272,6 +273,35 @@ def test_batches_too_small_for_a_loss_are_counted(lake: Lake, recipe: MakeRecipe
     train(small, half.publish(lake), run_dir, machine=CPU, say=said.append)
     counted = [re.match(r"va: (\d) of 4 batches have the 8 labelled rows", line) for line in said]
     assert [int(found[1]) for found in counted if found] in ([1], [2], [3]), said
+
+
+def test_any_metric_that_the_tasks_give_chooses_the_epoch(toy: Lake, recipe: MakeRecipe, run_dir: Path) -> None:
+    tasks = {"expression": {}, "va": {}, "au": {}, "landmarks": {}}
+    names = ["abaw2_va", "abaw2_expr", "abaw2_au[affwild2_12]", "au_f1[disfa8]", "nme_ip"]
+    run = train(recipe(tasks=tasks, selection__metrics=names), toy, run_dir, machine=CPU, say=quiet)
+    rows = run.metrics
+    assert rows["score"].to_numpy() == pytest.approx((rows[names[:4]].sum(axis=1) - rows["nme_ip"]).to_numpy())
+    assert rows["abaw2_expr"].to_numpy() == pytest.approx((0.67 * rows["macro_f1"] + 0.33 * rows["top1"]).to_numpy())
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "said"),
+    [
+        ("compound_uar", UnknownNameError, "unknown selection metric"),
+        ("abaw_expr", MetricInputError, "other"),
+        ("au_f1[emotionet12]", MetricInputError, "needs au43 too"),
+        ("au_trivial_acc", RecipeError, "depends on the prediction"),
+        ("au_trivial_acc[disfa8]", RecipeError, "depends on the prediction"),
+        ("ccc_valence_video_mean", RecipeError, "together"),
+    ],
+)
+def test_a_metric_that_cannot_choose_an_epoch_is_refused_before_the_first_batch(
+    toy: Lake, recipe: MakeRecipe, run_dir: Path, name: str, error: type[Exception], said: str
+) -> None:
+    chosen = recipe(tasks={"expression": {}, "va": {}, "au": {}}, selection__metrics=["uar", name])
+    with pytest.raises(error, match=said):
+        train(chosen, toy, run_dir, machine=CPU, say=quiet)
+    assert not run_dir.exists()
 
 
 def test_the_line_of_an_epoch_leaves_out_what_the_selection_samples_have_no_truth_for(
