@@ -168,7 +168,9 @@ def used_layers(lake: Lake, dataset: str, recipe: Recipe, sources: Sequence[str]
     for key in sorted(lists):
         if not lake.has(dataset, key):
             there = [layer.name for layer in lake.layers(dataset) if layer.kind == "selections"]
-            raise UnknownNameError(f"selection of {dataset}", key.removeprefix("selections/"), there, "affect layers")
+            name = key.removeprefix("selections/")
+            make = f'affect select {dataset} --name {name} "select sample_id from samples where ..." makes it'
+            raise UnknownNameError(f"selection of {dataset}", name, there, make)
     patterns = [*sources, *truth_sources(lake, dataset, protocol.name)]
     used = [
         layer

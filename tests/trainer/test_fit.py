@@ -510,7 +510,7 @@ def test_each_dataset_has_its_own_sources_and_selections(lake: Lake, recipe: Mak
     assert bool((expression.code >= 0).all())  # of the first dataset from auto
     assert {"labels/auto", "selections/first"} <= prepared.fingerprints["toy"].keys()
     assert "labels/auto" not in prepared.fingerprints["other"]
-    with pytest.raises(UnknownNameError, match="did you mean bad"):
+    with pytest.raises(UnknownNameError, match=r"(?s)did you mean bad.*affect select other --name bed"):
         prepare(recipe(datasets=[datasets[0], {"name": "other", "only": "bed"}]), lake)
 
 
