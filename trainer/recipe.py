@@ -7,6 +7,7 @@ What its parts mean, and their defaults, stands in `trainer/settings.py` and `tr
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -154,19 +155,50 @@ def tree_of(name: str | Path, heirs: tuple[str, ...] = ()) -> object:
     if path.suffix not in (".yaml", ".yml"):
         path = RECIPES / f"{name}.yaml"
         if not path.is_file():
-            raise UnknownNameError("recipe", str(name), names(), then="name one of these, or a .yaml file")
+            raise UnknownNameError("recipe", str(name), _nearest(str(name)), f"{LISTED}; or name a .yaml file")
     try:
         tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise RecipeError(f"recipe {path}", found="no such file", expected=f"a file, or {', '.join(names())}") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise RecipeError(f"recipe {path} cannot be read", found=str(error)) from None
+        near = get_close_matches(path.stem, names(), n=1)
+        raise RecipeError(
+            f"recipe {path}" + (f" (did you mean {near[0]}?)" if near else ""),
+            found="no such file",
+            expected=f"a file, or a recipe of the package such as {', '.join(_nearest(path.stem))}",
+            then=LISTED,
+        ) from None
+    except yaml.YAMLError as error:
+        raise RecipeError(
+            f"recipe {path} is no YAML",
+            found=_yaml_problem(error),
+            expected="fields, as in the recipes of the package",
+            then="correct the file there; docs/recipes.md shows a whole recipe",
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"recipe {path} cannot be read", found=str(error), expected="a YAML file in UTF-8") from None
     if not isinstance(tree, dict) or "extends" not in tree:
         return tree
     parent = str(tree.pop("extends"))
     if parent in (*heirs, path.stem):
         raise RecipeError(f"recipe {path.stem}", found=f"extends: {parent}, which extends it", expected="no ring")
     return _extended(tree_of(parent, (*heirs, path.stem)), tree)
+
+
+LISTED = "affect train --list shows every recipe of the package"
+
+
+def _nearest(name: str) -> list[str]:
+    """A few recipes of the package, the likest name first."""
+    return get_close_matches(name, names(), n=8, cutoff=0)
+
+
+def _yaml_problem(error: yaml.YAMLError) -> str:
+    """What is wrong and where; PyYAML's own text calls the file "<unicode string>"."""
+    if isinstance(error, yaml.MarkedYAMLError) and (mark := error.problem_mark or error.context_mark):
+        what = ", ".join(part for part in (error.context, error.problem) if part)
+        return f"line {mark.line + 1}, column {mark.column + 1}: {what}"
+    if isinstance(error, yaml.reader.ReaderError):
+        return f"character {error.character!r} at position {error.position}, which YAML forbids"
+    return str(error)
 
 
 WHOLE = ("options", "kwargs", "quota", "decay")

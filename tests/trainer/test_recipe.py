@@ -65,9 +65,24 @@ def test_a_reported_role_selects_nothing(role: str) -> None:
         parse(tree(protocol={"report": role}, selection={"role": role, "metrics": "uar"}), "recipe x")
 
 
-def test_an_unknown_recipe_lists_those_there_are() -> None:
+def test_an_unknown_recipe_names_the_nearest() -> None:
     with pytest.raises(UnknownNameError, match=r"did you mean multitask-baseline"):
         load("multitask-baselin")
+    with pytest.raises(UnknownNameError) as far:
+        load("nosuch")
+    assert len(far.value.expected.split(", ")) == 8
+    assert "affect train --list" in far.value.then
+    with pytest.raises(RecipeError, match=r"did you mean demo\?"):
+        load("demoo.yaml")
+
+
+def test_broken_yaml_is_refused_with_the_place(tmp_path: Path) -> None:
+    (tmp_path / "r.yaml").write_text("name: x\ntasks: [va\nseed: 1\n")
+    with pytest.raises(RecipeError) as broken:
+        load(tmp_path / "r.yaml")
+    assert broken.value.found.startswith("line 3, column 5: ")
+    assert "unicode string" not in str(broken.value)
+    assert broken.value.then
 
 
 @pytest.mark.parametrize("text", ["- a\n- b\n", "a: [", "\x00"])
