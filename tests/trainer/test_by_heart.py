@@ -24,7 +24,7 @@ from .thin import publish, thin, trunk
 FACES, STEPS = 32, 300
 VGG_FACE = {"name": "vgg_face", "kwargs": {"width": 8, "hidden": 64, "drop_rate": 0.0}}
 BACKBONES: dict[str, dict[str, Any]] = {
-    "sjmt-resnet32": {"name": "cifar_resnet", "kwargs": {"depth": 8, "width": 12}},
+    "sjmt-resnet32": {"name": "cifar_resnet", "kwargs": {"depth": 8, "width": 8}},
     "facebehaviornet-coannotation": VGG_FACE,
     "facebehaviornet-soft": VGG_FACE,
     "subtle-laf-ada": {"name": "test_resnet", "stem": "half"},
