@@ -82,6 +82,9 @@ def predict(
             if overlay is not None:
                 drawn += draw(path if path.is_dir() else path.parent, rows, overlay)
     note(f"{found:,} pictures and frames, {faces:,} with a face" + (f"; {out}" if out is not None else ""))
+    others = sorted({d.alignment for d in chosen.recipe.datasets if d.alignment} - {chosen.recipe.alignment})
+    if faces and others:
+        note(f"crops are {chosen.recipe.alignment}; what the run learned on {', '.join(others)} may not hold for them")
     if faces and detector_of(chosen, asked) == "whole":
         note("each was taken for a face as it is, none was looked for: --detector yunet does so")
     if overlay is not None:

@@ -18,7 +18,7 @@ prediction. Other columns are left alone. The truth never comes from the file. L
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -223,7 +223,7 @@ def _expression(columns: dict[str, pa.ChunkedArray], path: Path) -> tuple[Floats
     """Class probabilities [N, C] and the class space; a class without probabilities is certain."""
     chances = _class_columns(columns)
     for space, classes in sorted(voc.EXPRESSION_SPACES.items(), key=lambda item: -len(item[1])):
-        if set(classes) == set(chances):
+        if set(classes) == set(chances) and not _names_more(columns, classes):
             return np.stack([_numbers(columns, chances[name], path) for name in classes], 1), space
     named = next((name for name in ("expression_predicted", "expression") if name in columns), "")
     if not named:
@@ -245,6 +245,14 @@ def _expression(columns: dict[str, pa.ChunkedArray], path: Path) -> tuple[Floats
         found=", ".join(sorted(set(said))),
         expected="classes of one space: " + "; ".join(f"{n}: {', '.join(c)}" for n, c in voc.EXPRESSION_SPACES.items()),
     )
+
+
+def _names_more(columns: dict[str, pa.ChunkedArray], classes: Sequence[str]) -> bool:
+    """Whether the file predicts a class that its probabilities do not have."""
+    if "expression_predicted" not in columns:
+        return False
+    said = columns["expression_predicted"].cast(pa.string()).unique().to_pylist()
+    return not {voc.EXPRESSION.synonyms.get((text or "").lower(), text) for text in said if text} <= set(classes)
 
 
 def _class_columns(columns: Iterable[str]) -> dict[str, str]:

@@ -232,7 +232,13 @@ def check_unreported(recipe: Recipe, lake: Lake, parent: Run) -> list[str]:
 
 def _otherwise(recipe: Recipe, parent: Run) -> list[str]:
     """How the run saw its pictures where this recipe sees them otherwise."""
-    pairs = {"alignment": (parent.recipe.alignment, recipe.alignment), "input": (parent.recipe.input, recipe.input)}
+    before = parent.recipe
+    pairs: dict[str, tuple[object, object]] = {
+        "alignment": (before.alignment, recipe.alignment),
+        "input": (before.input, recipe.input),
+    }
+    both = {d.name for d in before.datasets} & {d.name for d in recipe.datasets}
+    pairs |= {f"alignment of {name}": (before.alignment_of(name), recipe.alignment_of(name)) for name in sorted(both)}
     return [
         f"start: run {parent.name} saw its pictures otherwise: {name} {old}, here {new}"
         for name, (old, new) in pairs.items()

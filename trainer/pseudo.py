@@ -110,6 +110,13 @@ def _labels(
 
 
 def _check_cuts(runs: Sequence[Run], request: Request) -> None:
+    if request.rule.mode == "release_exact" and (request.calibrated or request.tuned_cuts):
+        raise RunError(
+            "labels as the release of F3R makes them",
+            found="tuned cuts" if request.tuned_cuts else "calibrated probabilities",
+            expected="the run's own probabilities, an AU present where its logit is above 0.5",
+            then="affect pseudo-label --mode release_exact without --tuned-cuts, or --mode hard",
+        )
     if not request.tuned_cuts:
         return
     able = [run.name for run in runs if run.recipe.tasks.au]
@@ -134,8 +141,10 @@ def _tasks(runs: Sequence[Run], request: Request) -> tuple[str, ...]:
         if task not in offered:
             raise UnknownNameError(f"task of {', '.join(run.name for run in runs)}", task, offered)
     first = runs[0].recipe
+    own = {d.name: d.alignment for d in first.datasets if d.alignment}
     for run in runs[1:]:
-        if run.recipe.alignment != first.alignment or run.facts.crop[:2] != runs[0].facts.crop[:2]:
+        crops = {d.name: d.alignment for d in run.recipe.datasets if d.alignment}
+        if (run.recipe.alignment, crops) != (first.alignment, own) or run.facts.crop[:2] != runs[0].facts.crop[:2]:
             raise RunError(
                 f"teachers {runs[0].name} and {run.name} do not take the same crops",
                 found=f"{first.alignment} and {run.recipe.alignment}",
@@ -149,7 +158,7 @@ def _tasks(runs: Sequence[Run], request: Request) -> tuple[str, ...]:
 
 
 def _store(lake: Lake, dataset: str, runs: Sequence[Run]) -> CropStore:
-    alignment = runs[0].recipe.alignment
+    alignment = runs[0].recipe.alignment_of(dataset)
     lake.layer(dataset, "samples")
     if not lake.has(dataset, f"crops/{alignment}"):
         known = [layer.name for layer in lake.layers(dataset) if layer.kind == "crops"]

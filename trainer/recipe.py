@@ -15,6 +15,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from manifests.errors import RecipeError, UnknownNameError
+from manifests.refusal import refusal
 from trainer.settings import (
     Backbone,
     Coupling,
@@ -28,7 +29,6 @@ from trainer.settings import (
     Train,
 )
 from trainer.tasks import Tasks
-from trainer.validation import refusal
 
 RECIPES = Path(__file__).parent / "recipes"
 """Folder of the recipes that come with the package."""

@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Protocol, TypeVar
 from pydantic import ValidationError
 
 from manifests.errors import RecipeError, UnknownNameError
+from manifests.refusal import refusal
 from trainer.settings import Part
-from trainer.validation import refusal
 
 
 class Titled(Protocol):

@@ -99,7 +99,11 @@ def dataset_scores(
             group
             for attribute in asked.by
             for group in group_scores(
-                tasks, predictions, truth, (attribute, subgroups(lake, asked.dataset, keys, attribute, detector))
+                tasks,
+                predictions,
+                truth,
+                (attribute, subgroups(lake, asked.dataset, keys, attribute, detector)),
+                asked.metrics,
             )
         ),
     )
@@ -177,13 +181,17 @@ def au_cut_of(tasks: Tasks, lake: Lake, dataset: str, truth: Sequence[str]) -> f
 
 
 def group_scores(
-    tasks: Tasks, predictions: Predictions, truth: Targets, grouped: tuple[str, npt.NDArray[np.object_]]
+    tasks: Tasks,
+    predictions: Predictions,
+    truth: Targets,
+    grouped: tuple[str, npt.NDArray[np.object_]],
+    asked: Sequence[str] = (),
 ) -> list[GroupScores]:
-    """The usual metrics for each value of an attribute; `grouped` is its name and the value of each sample, [N]."""
+    """The usual metrics, and those asked for, for each value of an attribute; `grouped` is its name and values, [N]."""
     attribute, values = grouped
     groups = []
     for value in sorted(set(values.tolist())):
         mine = values == value
-        results = score(tasks, predictions.at(mine), truth.at(torch.from_numpy(mine)))
+        results = score(tasks, predictions.at(mine), truth.at(torch.from_numpy(mine)), asked)
         groups.append(GroupScores(attribute, value, int(mine.sum()), tuple(results)))
     return groups

@@ -196,7 +196,7 @@ def _check_same(path: Path, recipe: Recipe, facts: RunFacts) -> None:
             f"run {path} is finished: there is nothing to resume",
             found=f"{earlier.epochs} epochs done{timed}",
             then="affect evaluate scores it; another --run starts anew"
-            + (", with a longer --max-minutes: the learning rate falls to its end within it" if timed else ""),
+            + (", with a longer --max-minutes if it was the time that ended it" if timed else ""),
         )
     if old != recipe:
         different = [f"{name} {before} -> {now}" for name, before, now in differences(old, recipe)]

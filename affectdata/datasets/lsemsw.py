@@ -49,6 +49,7 @@ _NO_SPLIT = "no folder names a split: every picture has the split `all`, and the
 CARD = Card(
     name="lsemsw",
     title="LSEMSW (Large-scale Subtle Emotions and Mental States in the Wild)",
+    revision=2,
     about="about 176,000 stills with one of 13 subtle emotions and mental states. The release's layout is unknown: it "
     "is read through the reader `table` (a list and a map) or from class folders, never by guess",
     tasks=("mental_state",),

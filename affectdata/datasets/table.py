@@ -135,7 +135,7 @@ def find(folder: Folder) -> Distribution | None:
             then="affect info table shows a full one",
         )
     text = load_map(folder.options["map"])
-    chosen = parse_map(text)
+    chosen = parse_map(text, folder.options["map"])
     if not chosen.file or chosen.file not in folder.files:
         near = [path for path in folder.files if path.lower().endswith((".csv", ".parquet"))][:10]
         raise DatasetError(

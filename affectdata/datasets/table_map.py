@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from manifests.errors import DatasetError
 from manifests.layer import SOURCE_NAME
+from manifests.refusal import refusal
 from manifests.vocabulary import COMPOUNDS, EXPRESSIONS, FIVE_POINTS, MENTAL_STATES, parse_au
 
 Unit = Literal["frame", "clip", "sequence"]
@@ -157,19 +158,24 @@ def load_map(path: str) -> str:
         ) from None
 
 
-def parse_map(text: str) -> TableMap:
+def parse_map(text: str, path: str = "") -> TableMap:
     """The map that a text holds.
+
+    Args:
+        text: TOML.
+        path: Its file, for messages.
 
     Raises:
         DatasetError: No TOML, or a key or value that does not belong there.
     """
+    about = f"column map {path}" if path else "the column map"
     try:
         return TableMap.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
-        raise DatasetError("the column map is no TOML", found=str(error), then="affect info table") from None
+        raise DatasetError(f"{about} is no TOML", found=str(error), then="affect info table") from None
     except ValidationError as error:
-        wrong = [f"{'.'.join(map(str, e['loc'])) or 'map'}: {e['msg']}" for e in error.errors()]
-        raise DatasetError("the column map does not fit", found="; ".join(wrong), then="affect info table") from None
+        then = "affect info table shows a full map"
+        raise refusal(f"{about}: does not fit", error, TableMap, then, DatasetError) from None
 
 
 def au_columns(given: str | Mapping[str, str], columns: Sequence[str], about: str) -> dict[int, str]:

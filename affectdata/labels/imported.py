@@ -93,7 +93,7 @@ def ingest_labels(
         StaleLayerError: The other sequences were imported for samples that have changed.
         RejectLimitError: Too many rows were refused; nothing was published.
     """
-    chosen = _checked(parse_map(load_map(str(map_path))), source)
+    chosen = _checked(parse_map(load_map(str(map_path)), str(map_path)), source)
     earlier = _earlier(lake, dataset, source)
     fingerprints = lake.fingerprints(dataset)
     samples = lake.read(dataset, "samples", ["sample_id", "path", "frame", "sequence_id", "frame_index"])

@@ -178,7 +178,7 @@ def test_a_run_that_its_time_ended_is_finished_and_says_what_would_train_longer(
     toy: Lake, recipe: MakeRecipe, run_dir: Path
 ) -> None:
     train(recipe(train__max_minutes=1e-6), toy, run_dir, machine=CPU, say=quiet)
-    with pytest.raises(RunError, match=r"within max_minutes 1e-06\n.*another --run .* longer --max-minutes"):
+    with pytest.raises(RunError, match=r"within max_minutes 1e-06\n.*another --run .* longer --max-minutes if"):
         train(recipe(), toy, run_dir, resume=True, machine=CPU, say=quiet)
 
 

@@ -629,3 +629,11 @@ def test_a_face_that_is_none_gets_no_label(lake: Lake, run: Run) -> None:
         step.write("samples", "", samples.set_column(at, "face_status", status), facts)
     summary = label(run, lake)
     assert summary.candidates == 70
+
+
+@pytest.mark.parametrize(("changes", "found"), [({}, "calibrated probabilities"), ({"tuned_cuts": True}, "tuned cuts")])
+def test_labels_as_released_are_refused_of_anything_but_the_run_s_own_probabilities(
+    lake: Lake, run: Run, changes: dict[str, object], found: str
+) -> None:
+    with pytest.raises(RunError, match=f"found: +{found}"):
+        label(run, lake, rule=TeacherRule("release_exact"), **changes)

@@ -80,6 +80,14 @@ def test_names_alone_are_read_with_neutral_though_it_was_never_predicted(toy: La
     assert scored(toy, never.assign(**chances), file)["top1"] == 1
 
 
+def test_names_count_where_they_hold_a_class_that_the_probabilities_lack(toy: Lake, file: Path) -> None:
+    truth = predicted()["expression"]
+    chances = {f"p_{name}": (truth == name).astype(float) for name in EXPRESSION_SPACES["expr6"]}
+    names = truth.replace("anger", "neutral")
+    frame = predicted()[["sample_id"]].assign(**chances, expression_predicted=names)
+    assert scored(toy, frame, file)["top1"] == pytest.approx(np.mean(truth != "anger"))
+
+
 def in_pictures(lake: Lake, paths: Sequence[str | None]) -> Lake:
     """The toy dataset, each sample in a picture of its own or in one that it shares."""
     TOY.publish(lake)

@@ -108,7 +108,7 @@ class TaskNetwork(nn.Module):
         return [module.report for module in self.modules() if isinstance(module, Backbone)]
 
     def only_for(self, task: str) -> Iterator[nn.Parameter]:
-        """The parameters that no other task's outputs depend on."""
+        """The parameters that no other task's outputs depend on: its head, and what a scheme has besides."""
         yield from self.heads[task].parameters()
 
     def last_layer(self, task: str) -> nn.Linear:

@@ -14,8 +14,8 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from manifests.errors import AffectError, UnknownNameError
+from manifests.refusal import refusal
 from trainer.settings import Part
-from trainer.validation import refusal
 
 STUDIES = Path(__file__).parent.parent / "studies"
 """Folder of the studies that come with the package."""

@@ -133,7 +133,8 @@ def test_a_parquet_file_means_the_same_as_a_csv(lake: Lake, tmp_path: Path) -> N
     ("column_map", "message"),
     [
         ("[samples]\nid='nmae'\n", r"unknown column of labels.csv 'nmae' \(did you mean name"),
-        ("[sample]\nid='name'\n", "sample: Extra inputs"),
+        ("[sample]\nid='name'\n", r"map\.toml: does not fit(?s:.*)did you mean samples"),
+        ("[labels.human]\nexpresion='e'\n", r"labels\.human\.expresion = 'e'(?s:.*)did you mean expression"),
         ("[labels.people]\nexpression='e'\n", "label source 'people'"),
         (
             "[labels.human]\nexpression='e'\n[codes.e]\nsad='sadnezz'\n",

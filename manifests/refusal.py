@@ -1,4 +1,4 @@
-"""What is wrong with a recipe, or with the options of a part of one, in words."""
+"""What is wrong with a file of the user's that has a model: a recipe, a study, a column map; in words."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from manifests.errors import RecipeError
+from manifests.errors import AffectError, RecipeError
 
 
-def refusal(about: str, error: ValidationError, model: type[BaseModel], then: str) -> RecipeError:
+def refusal(
+    about: str,
+    error: ValidationError,
+    model: type[BaseModel],
+    then: str,
+    kind: type[AffectError] = RecipeError,
+) -> AffectError:
     """The error that names every wrong field with what was found and what was expected.
 
     Args:
@@ -19,9 +25,10 @@ def refusal(about: str, error: ValidationError, model: type[BaseModel], then: st
         error: What pydantic found.
         model: What it was validated against.
         then: What mends it.
+        kind: Class of the error.
     """
     problems = _innermost(error)
-    return RecipeError(
+    return kind(
         about,
         found="; ".join(dict.fromkeys(_found(p) for p in problems)),
         expected="; ".join(dict.fromkeys(_expected(p, model) for p in problems)),
@@ -56,8 +63,8 @@ def _expected(problem: Any, model: type[BaseModel]) -> str:
 
 def _fields(where: Sequence[object], part: type[BaseModel]) -> list[str]:
     for step in where:
-        if isinstance(step, str):
-            part = _model(part.model_fields[step].annotation) or part
+        if step in part.model_fields:  # else a place in a list, or a key of the user's own such as a label source
+            part = _model(part.model_fields[str(step)].annotation) or part
     return list(part.model_fields)
 
 
