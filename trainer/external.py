@@ -144,7 +144,8 @@ def _check_pixels(schema: pa.Schema, path: Path) -> None:
         f"landmarks of {path}",
         found=found,
         expected="landmarks_predicted in pixels of the source picture, without a column landmarks beside it",
-        then="affect evaluate RUN scores a run's own predictions; affect predict RUN writes source pixels",
+        then="affect evaluate RUN scores a run's own predictions; affect predict RUN writes source pixels; without "
+        "these columns the file's other tasks are scored",
     )
 
 

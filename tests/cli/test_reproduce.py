@@ -90,7 +90,7 @@ def test_nothing_that_is_there_is_done_again(folder: Path, capfd: pytest.Capture
     again = ["sjmt", *SMALL, *ROWS, "--folder", str(folder), "--dry-run"]
     assert say(capfd, *again, "--seeds", "1,2") == ""
     more = say(capfd, *again, "--seeds", "1,2,3").splitlines()
-    assert [line.split()[3] for line in more] == ["train", "evaluate"] * 2
+    assert [line.split()[3] for line in more] == ["train", "evaluate"] * 3  # the single row has a run for each task
     assert all("-3 " in line for line in more)
 
 
@@ -101,8 +101,8 @@ def test_an_interrupted_run_goes_on_and_a_lost_one_is_missing(
     shutil.copytree(folder, copy, symlinks=True)
     facts = copy / "runs" / "sjmt-sjmt-r32-1" / "facts.json"
     facts.write_text(facts.read_text().replace('"state": "finished"', '"state": "training"'))
-    shutil.rmtree(copy / "runs" / "sjmt-single-r32-2")
-    (copy / "runs" / "sjmt-single-r32-1" / "scores.json").unlink()
+    shutil.rmtree(copy / "runs" / "sjmt-single-r32-au-2")
+    (copy / "runs" / "sjmt-single-r32-expression-1" / "scores.json").unlink()
     tree = table(capfd, copy)
     assert tree["missing"]["sjmt-r32"] == [1]
     assert tree["missing"]["single-r32"] == [1, 2]

@@ -414,7 +414,8 @@ def test_compound_expressions_are_scored_by_rule_with_each_term_left_out_and_ali
     assert "p_compound_happily_surprised" not in table.column_names
     file = lake.home / "said.parquet"
     kept = [name for name in table.column_names if name.startswith("p_") or name.endswith("_predicted")]
-    pq.write_table(table.select(["sample_id", *(name for name in kept if "compound" not in name)]), file)
+    others = [name for name in kept if "compound" not in name and not name.startswith("landmarks")]
+    pq.write_table(table.select(["sample_id", *others]), file)
     (theirs,) = score_file(file, lake, "compounds", "official", resamples=0, compound="rafdb11").datasets
     for name in ("compound_top1", *left_out):
         assert theirs.value(name) == pytest.approx(found.value(name), nan_ok=True)
