@@ -238,7 +238,8 @@ def _otherwise(recipe: Recipe, parent: Run) -> list[str]:
         "input": (before.input, recipe.input),
     }
     both = {d.name for d in before.datasets} & {d.name for d in recipe.datasets}
-    pairs |= {f"alignment of {name}": (before.alignment_of(name), recipe.alignment_of(name)) for name in sorted(both)}
+    own = {name: (before.alignment_of(name), recipe.alignment_of(name)) for name in sorted(both)}
+    pairs |= {f"alignment of {name}": pair for name, pair in own.items() if pair != pairs["alignment"]}
     return [
         f"start: run {parent.name} saw its pictures otherwise: {name} {old}, here {new}"
         for name, (old, new) in pairs.items()

@@ -54,7 +54,7 @@ def pseudo_label(
         AffectError: The Ray cluster, see `Cluster.run`.
     """
     runs, lake = [teacher.run for teacher in teachers], teachers[0].lake
-    tasks = _tasks(runs, request)
+    tasks = _tasks(runs, dataset, request)
     _check_cuts(runs, request)
     source = request.source(runs)
     cluster = request.cluster(teachers[0].device)
@@ -129,7 +129,7 @@ def _check_cuts(runs: Sequence[Run], request: Request) -> None:
         )
 
 
-def _tasks(runs: Sequence[Run], request: Request) -> tuple[str, ...]:
+def _tasks(runs: Sequence[Run], dataset: str, request: Request) -> tuple[str, ...]:
     offered = tuple(task for task in TEACHABLE if any(task in run.recipe.tasks.names for run in runs))
     if not offered:
         raise RunError(
@@ -141,13 +141,12 @@ def _tasks(runs: Sequence[Run], request: Request) -> tuple[str, ...]:
         if task not in offered:
             raise UnknownNameError(f"task of {', '.join(run.name for run in runs)}", task, offered)
     first = runs[0].recipe
-    own = {d.name: d.alignment for d in first.datasets if d.alignment}
     for run in runs[1:]:
-        crops = {d.name: d.alignment for d in run.recipe.datasets if d.alignment}
-        if (run.recipe.alignment, crops) != (first.alignment, own) or run.facts.crop[:2] != runs[0].facts.crop[:2]:
+        crops = first.alignment_of(dataset), run.recipe.alignment_of(dataset)
+        if crops[0] != crops[1] or run.facts.crop[:2] != runs[0].facts.crop[:2]:
             raise RunError(
                 f"teachers {runs[0].name} and {run.name} do not take the same crops",
-                found=f"{first.alignment} and {run.recipe.alignment}",
+                found=" and ".join(crops),
                 expected="one alignment; label with each of them on its own otherwise",
             )
     for task, what in (("expression", "space"), ("au", "set")):
